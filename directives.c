@@ -1,0 +1,846 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The table of directives: for each its name, where it may stand, how many
+ * words it takes, what the reference says of it, a setter and a dumper.
+ * httpd's command_rec, casproxyctl's reader, the dump, the reference and the
+ * drift check are all driven by it; a directive is added here, in the struct,
+ * in the list of members (settings.c) and in docs/reference.md, and the drift
+ * check names the place that was forgotten.
+ *
+ * A setter checks words and nothing else: what depends on other directives is
+ * casp_settings_check()'s, for the order of lines must not matter.  A dumper
+ * writes what its setter would read.
+ */
+
+#include "values.h"
+
+#include <string.h>
+
+#include <apr_cstr.h>
+#include <apr_strings.h>
+
+#if defined(__GNUC__)
+#define UNUSED __attribute__((unused))
+#else
+#define UNUSED
+#endif
+
+#define SETTER(name)                                             \
+    static const char *set_##name(UNUSED apr_pool_t *p,          \
+                                  UNUSED casp_settings_t *s,     \
+                                  UNUSED casp_dir_settings_t *d, \
+                                  UNUSED int argc,               \
+                                  UNUSED const char *const *argv)
+
+#define DUMPER(name)                                             \
+    static void dump_##name(UNUSED apr_pool_t *p,                \
+                            UNUSED const casp_settings_t *s,     \
+                            UNUSED const casp_dir_settings_t *d, \
+                            UNUSED apr_array_header_t *lines)
+
+/* A dumper of one word, quoted where needed; nothing where it is NULL. */
+#define DUMP_STRING(name, directive, value)   \
+    DUMPER(name)                              \
+    {                                         \
+        put_word(p, lines, directive, value); \
+    }
+
+#define DUMP_CHOICE(name, directive, words, value)                  \
+    DUMPER(name)                                                    \
+    {                                                               \
+        put(p, lines, directive, casp_value_word_of(words, value)); \
+    }
+
+#define DAY 86400
+#define MANY 100000000
+
+/* --------------------------------------------------------------- helpers */
+
+/* A line of a directive and its words, which are written already. */
+static void put(apr_pool_t *p, apr_array_header_t *lines,
+                const char *directive, const char *words)
+{
+    if (words) {
+        APR_ARRAY_PUSH(lines, const char *) =
+            apr_pstrcat(p, directive, " ", words, NULL);
+    }
+}
+
+static void put_word(apr_pool_t *p, apr_array_header_t *lines,
+                     const char *directive, const char *word)
+{
+    if (word) {
+        put(p, lines, directive, casp_value_quote(p, word));
+    }
+}
+
+static void put_number(apr_pool_t *p, apr_array_header_t *lines,
+                       const char *directive, int number)
+{
+    if (number != CASP_UNSET) {
+        put(p, lines, directive, apr_itoa(p, number));
+    }
+}
+
+/* All words of an array on one line. */
+static void put_words(apr_pool_t *p, apr_array_header_t *lines,
+                      const char *directive, const apr_array_header_t *words)
+{
+    const char *text = NULL;
+    for (int i = 0; words && i < words->nelts; i++) {
+        const char *word =
+            casp_value_quote(p, APR_ARRAY_IDX(words, i, const char *));
+        text = text ? apr_pstrcat(p, text, " ", word, NULL) : word;
+    }
+    put(p, lines, directive, text);
+}
+
+/* A line for each pair. */
+static void put_pairs(apr_pool_t *p, apr_array_header_t *lines,
+                      const char *directive, const apr_array_header_t *pairs)
+{
+    for (int i = 0; pairs && i < pairs->nelts; i++) {
+        const casp_pair_t *pair = &APR_ARRAY_IDX(pairs, i, casp_pair_t);
+        const char *text = casp_value_quote(p, pair->a);
+        if (pair->b) {
+            text =
+                apr_pstrcat(p, text, " ", casp_value_quote(p, pair->b), NULL);
+        }
+        put(p, lines, directive, text);
+    }
+}
+
+/* The words of a mask, in the table's order. */
+static void put_mask(apr_pool_t *p, apr_array_header_t *lines,
+                     const char *directive, const casp_word_t *words, int mask)
+{
+    const char *text = NULL;
+    for (; mask != CASP_UNSET && words->word; words++) {
+        if (mask & words->value) {
+            text = text ? apr_pstrcat(p, text, " ", words->word, NULL)
+                        : words->word;
+        }
+    }
+    put(p, lines, directive, text);
+}
+
+static bool same(const char *a, const char *b)
+{
+    return a && b ? !apr_cstr_casecmp(a, b) : a == b;
+}
+
+/* Add a pair; the one that tells pairs apart may stand there only once. */
+static const char *push_pair(apr_pool_t *p, apr_array_header_t **pairs,
+                             const char *a, const char *b, bool b_is_key)
+{
+    if (!*pairs) {
+        *pairs = apr_array_make(p, 4, sizeof(casp_pair_t));
+    }
+    for (int i = 0; i < (*pairs)->nelts; i++) {
+        const casp_pair_t *pair = &APR_ARRAY_IDX(*pairs, i, casp_pair_t);
+        if (b_is_key ? same(pair->b, b) : same(pair->a, a)) {
+            const char *key = b_is_key ? b : a;
+            return apr_psprintf(p,
+                                "%s has a line already; leave one of them "
+                                "out",
+                                key ? casp_value_show(p, key)
+                                    : "the case without a site");
+        }
+    }
+    casp_pair_t *pair = apr_array_push(*pairs);
+    pair->a = a;
+    pair->b = b;
+    return NULL;
+}
+
+/* --------------------------------------------------------------- choices */
+
+static const casp_word_t words_mode[] = {{"On", CASP_MODE_ON},
+                                         {"Off", CASP_MODE_OFF},
+                                         {"Shadow", CASP_MODE_SHADOW},
+                                         {"Redirect", CASP_MODE_REDIRECT},
+                                         {NULL, 0}};
+static const casp_word_t words_onoff[] = {{"On", 1}, {"Off", 0}, {NULL, 0}};
+static const casp_word_t words_tls[] = {
+    {"StartTLS", CASP_TLS_STARTTLS}, {"Off", CASP_TLS_OFF}, {NULL, 0}};
+static const casp_word_t words_crosssite[] = {
+    {"Manual", 0}, {"Silent", 1}, {NULL, 0}};
+static const casp_word_t words_requiretls[] = {
+    {"On", CASP_REQTLS_ON},
+    {"Off", CASP_REQTLS_OFF},
+    {"Forwarded", CASP_REQTLS_FORWARDED},
+    {NULL, 0}};
+static const casp_word_t words_sso[] = {{"On", CASP_SSO_ON},
+                                        {"Off", CASP_SSO_OFF},
+                                        {"TwoFactor", CASP_SSO_TWOFACTOR},
+                                        {"PreAuth", CASP_SSO_PREAUTH},
+                                        {NULL, 0}};
+static const casp_word_t words_logon[] = {
+    {"FullDomain", CASP_LOGON_FULLDOMAIN},
+    {"PrincipalName", CASP_LOGON_PRINCIPALNAME},
+    {"UserName", CASP_LOGON_USERNAME},
+    {NULL, 0}};
+static const casp_word_t words_policy[] = {{"Enforce", CASP_POLICY_ENFORCE},
+                                           {"Log", CASP_POLICY_LOG},
+                                           {"Off", CASP_POLICY_OFF},
+                                           {NULL, 0}};
+static const casp_word_t words_auth[] = {
+    {"Basic", CASP_SCHEME_BASIC}, {"None", CASP_SCHEME_NONE}, {NULL, 0}};
+static const casp_word_t words_backendauth[] = {
+    {"Auto", CASP_BACKENDAUTH_AUTO},
+    {"Basic", CASP_BACKENDAUTH_BASIC},
+    {"None", CASP_BACKENDAUTH_NONE},
+    {NULL, 0}};
+/* As an Exchange administrator writes them; words.c has those of the logs. */
+static const casp_word_t words_publish[] = {
+    {"OWA", 1 << CASP_PROTO_OWA},
+    {"ECP", 1 << CASP_PROTO_ECP},
+    {"EAS", 1 << CASP_PROTO_EAS},
+    {"EWS", 1 << CASP_PROTO_EWS},
+    {"Autodiscover", 1 << CASP_PROTO_AUTODISCOVER},
+    {"OAB", 1 << CASP_PROTO_OAB},
+    {"RPC", 1 << CASP_PROTO_RPC},
+    {"MAPI", 1 << CASP_PROTO_MAPI},
+    {"UM", 1 << CASP_PROTO_UM},
+    {"Legacy", 1 << CASP_PROTO_LEGACY},
+    {"PowerShell", 1 << CASP_PROTO_POWERSHELL},
+    {NULL, 0}};
+
+/* Words that later versions know: a clear answer beats "not known". */
+static const char *not_built(apr_pool_t *p, const char *arg,
+                             const char *const *later, const char *use)
+{
+    for (; *later; later++) {
+        if (!apr_cstr_casecmp(*later, arg)) {
+            return apr_psprintf(p,
+                                "%s is not built into this version; use "
+                                "%s",
+                                *later, use);
+        }
+    }
+    return NULL;
+}
+
+/* ------------------------------------------------------------- locations */
+
+SETTER(mode)
+{
+    return casp_value_word(p, argv[0], words_mode, &d->mode);
+}
+DUMP_CHOICE(mode, "CasProxy", words_mode, d->mode)
+
+SETTER(auth)
+{
+    static const char *const later[] = {"Forms", "Negotiate", "NTLM", NULL};
+    for (int i = 0; i < argc; i++) {
+        const char *wrong = not_built(p, argv[i], later, "Basic or None");
+        if (wrong) {
+            return wrong;
+        }
+    }
+    int mask = 0;
+    const char *wrong = casp_value_mask(p, argc, argv, words_auth, &mask);
+    if (wrong) {
+        return wrong;
+    }
+    if ((mask & CASP_SCHEME_NONE) && mask != CASP_SCHEME_NONE) {
+        return "None trusts another module and stands alone; leave it or "
+               "the others out";
+    }
+    d->auth = mask;
+    return NULL;
+}
+DUMPER(auth)
+{
+    put_mask(p, lines, "CasProxyAuth", words_auth, d->auth);
+}
+
+SETTER(backend_auth)
+{
+    static const char *const later[] = {"NTLM", "Kerberos", "Delegate",
+                                        "Forms", NULL};
+    const char *wrong = not_built(p, argv[0], later, "Auto, Basic or None");
+    return wrong ? wrong
+                 : casp_value_word(p, argv[0], words_backendauth,
+                                   &d->backend_auth);
+}
+DUMP_CHOICE(backend_auth, "CasProxyBackendAuth", words_backendauth,
+            d->backend_auth)
+
+SETTER(diagnostics)
+{
+    return casp_value_word(p, argv[0], words_onoff, &d->diagnostics);
+}
+DUMP_CHOICE(diagnostics, "CasProxyDiagnostics", words_onoff, d->diagnostics)
+
+/* ------------------------------------------------------------- directory */
+
+static bool is_ldif(const char *url)
+{
+    return !strncmp(url, "ldif:", 5);
+}
+
+static const char *directory_urls(apr_pool_t *p, int argc,
+                                  const char *const *argv,
+                                  apr_array_header_t **urls)
+{
+    apr_array_header_t *list = apr_array_make(p, argc, sizeof(char *));
+    for (int i = 0; i < argc; i++) {
+        const char *url = NULL;
+        const char *wrong = casp_value_directory(p, argv[i], &url);
+        if (wrong) {
+            return wrong;
+        }
+        for (int j = 0; j < list->nelts; j++) {
+            if (!strcmp(url, APR_ARRAY_IDX(list, j, const char *))) {
+                return apr_psprintf(p,
+                                    "%s stands there twice; leave one "
+                                    "of them out",
+                                    url);
+            }
+        }
+        APR_ARRAY_PUSH(list, const char *) = url;
+    }
+    *urls = list;
+    return NULL;
+}
+
+SETTER(directory)
+{
+    apr_array_header_t *urls = NULL;
+    const char *wrong = directory_urls(p, argc, argv, &urls);
+    if (wrong) {
+        return wrong;
+    }
+    for (int i = 0; i < urls->nelts; i++) {
+        if (is_ldif(APR_ARRAY_IDX(urls, i, const char *)) && urls->nelts > 1) {
+            return "an export stands alone: join several exports into one "
+                   "file, and leave out the servers or the export";
+        }
+    }
+    s->directory = urls;
+    return NULL;
+}
+DUMPER(directory)
+{
+    put_words(p, lines, "CasProxyDirectory", s->directory);
+}
+
+SETTER(global_catalog)
+{
+    apr_array_header_t *urls = NULL;
+    const char *wrong = directory_urls(p, argc, argv, &urls);
+    if (wrong) {
+        return wrong;
+    }
+    for (int i = 0; i < urls->nelts; i++) {
+        if (is_ldif(APR_ARRAY_IDX(urls, i, const char *))) {
+            return "an export is no Global Catalog: name it in "
+                   "CasProxyDirectory, where its users are found too";
+        }
+    }
+    s->global_catalog = urls;
+    return NULL;
+}
+DUMPER(global_catalog)
+{
+    put_words(p, lines, "CasProxyGlobalCatalog", s->global_catalog);
+}
+
+SETTER(directory_base)
+{
+    return casp_value_dn(p, argv[0], &s->directory_base);
+}
+DUMP_STRING(directory_base, "CasProxyDirectoryBase", s->directory_base)
+
+static const char *set_gssapi(apr_pool_t *p, casp_settings_t *s, int argc,
+                              const char *const *argv)
+{
+    const char *keytab = NULL;
+    if (argc > 2) {
+        return "GSSAPI takes a keytab and nothing else";
+    }
+    const char *wrong =
+        argc == 2 ? casp_value_path(p, argv[1], &keytab) : NULL;
+    if (wrong) {
+        return wrong;
+    }
+    s->directory_bind = CASP_BIND_GSSAPI;
+    s->bind_keytab = keytab;
+    s->bind_name = s->bind_secret = NULL;
+    return NULL;
+}
+
+/* No message here repeats a word: one of them may be a password. */
+SETTER(bind)
+{
+    if (!apr_cstr_casecmp(argv[0], "GSSAPI")) {
+        return set_gssapi(p, s, argc, argv);
+    }
+    if (argc < 2) {
+        return "it takes a name and where its password is found, as in "
+               "CasProxyDirectoryBind EXAMPLE\\casproxy "
+               "file:/etc/apache2/casproxy-bind, or GSSAPI";
+    }
+    const char *secret = argv[1];
+    for (int i = 2; i < argc; i++) {
+        if (strncmp(secret, "exec:", 5)) {
+            return "it takes a name and one reference to a secret; quote "
+                   "a name or a path that holds blanks";
+        }
+        secret = apr_pstrcat(p, secret, " ", argv[i], NULL);
+    }
+    const char *name = NULL, *reference = NULL;
+    if (casp_value_name(p, argv[0], "name", "", 1024, &name)) {
+        return "the name is empty, too long or holds control characters; "
+               "write DOMAIN\\user, user@domain or a DN";
+    }
+    const char *wrong = casp_value_secret(p, secret, &reference);
+    if (wrong) {
+        return wrong;
+    }
+    s->directory_bind = CASP_BIND_SIMPLE;
+    s->bind_name = name;
+    s->bind_secret = reference;
+    s->bind_keytab = NULL;
+    return NULL;
+}
+DUMPER(bind)
+{
+    if (s->directory_bind == CASP_BIND_GSSAPI) {
+        put(p, lines, "CasProxyDirectoryBind",
+            s->bind_keytab
+                ? apr_pstrcat(p, "GSSAPI ",
+                              casp_value_quote(p, s->bind_keytab), NULL)
+                : "GSSAPI");
+    }
+    else if (s->directory_bind == CASP_BIND_SIMPLE) {
+        put(p, lines, "CasProxyDirectoryBind",
+            apr_pstrcat(p, casp_value_quote(p, s->bind_name), " ",
+                        casp_value_quote(p, s->bind_secret), NULL));
+    }
+}
+
+SETTER(directory_tls)
+{
+    return casp_value_word(p, argv[0], words_tls, &s->directory_tls);
+}
+DUMP_CHOICE(directory_tls, "CasProxyDirectoryTLS", words_tls, s->directory_tls)
+
+SETTER(ca_file)
+{
+    return casp_value_path(p, argv[0], &s->directory_ca_file);
+}
+DUMP_STRING(ca_file, "CasProxyDirectoryCAFile", s->directory_ca_file)
+
+#define KEY(name, member) name, offsetof(casp_settings_t, member)
+
+/* A directive of key=value words: the table serves setter and dumper. */
+#define KEYS(name, directive, keys)                               \
+    SETTER(name)                                                  \
+    {                                                             \
+        return casp_value_keys(p, s, keys, argc, argv);           \
+    }                                                             \
+    DUMPER(name)                                                  \
+    {                                                             \
+        put(p, lines, directive, casp_value_keys_of(p, s, keys)); \
+    }
+
+static const casp_key_range_t keys_pool[] = {{KEY("min", pool_min), 0, 1000},
+                                             {KEY("smax", pool_smax), 1, 1000},
+                                             {KEY("hmax", pool_hmax), 1, 1000},
+                                             {KEY("ttl", pool_ttl), 1, DAY},
+                                             {NULL, 0, 0, 0}};
+KEYS(directory_pool, "CasProxyDirectoryPool", keys_pool)
+
+static const casp_key_range_t keys_timeout[] = {
+    {KEY("connect", timeout_connect), 1, 60},
+    {KEY("search", timeout_search), 1, 300},
+    {KEY("topology", timeout_topology), 1, 3600},
+    {NULL, 0, 0, 0}};
+KEYS(directory_timeout, "CasProxyDirectoryTimeout", keys_timeout)
+
+SETTER(topology_refresh)
+{
+    return casp_value_number(p, argv[0], "seconds", 1, 7 * DAY,
+                             &s->topology_refresh);
+}
+DUMPER(topology_refresh)
+{
+    put_number(p, lines, "CasProxyTopologyRefresh", s->topology_refresh);
+}
+
+/* ---------------------------------------------------------------- caches */
+
+static const casp_key_range_t keys_mailbox[] = {
+    {KEY("ttl", mailbox_ttl), 0, 7 * DAY},
+    {KEY("negative", mailbox_negative), 0, DAY},
+    {KEY("stale", mailbox_stale), 0, 30 * DAY},
+    {KEY("size", mailbox_size), 16, MANY},
+    {NULL, 0, 0, 0}};
+KEYS(mailbox_cache, "CasProxyMailboxCache", keys_mailbox)
+
+static const casp_key_range_t keys_credential[] = {
+    {KEY("ttl", credential_ttl), 0, DAY}, {NULL, 0, 0, 0}};
+KEYS(credential_cache, "CasProxyCredentialCache", keys_credential)
+
+SETTER(shared_cache)
+{
+    const char *name = argv[0];
+    apr_size_t len = strcspn(name, ":");
+    if (!len
+        || strspn(name, "abcdefghijklmnopqrstuvwxyz"
+                        "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+               < len) {
+        return apr_psprintf(p,
+                            "%s names no cache; write PROVIDER or "
+                            "PROVIDER:ARGUMENTS, as in shmcb or "
+                            "redis:host:6379",
+                            casp_value_show(p, name));
+    }
+    return casp_value_name(p, name, "shared cache", "", 1024,
+                           &s->shared_cache);
+}
+DUMP_STRING(shared_cache, "CasProxySharedCache", s->shared_cache)
+
+/* ----------------------------------------------------------------- front */
+
+SETTER(site)
+{
+    return casp_value_name(p, argv[0], "name of a site", "", 256, &s->site);
+}
+DUMP_STRING(site, "CasProxySite", s->site)
+
+SETTER(front)
+{
+    casp_front_e front;
+    if (casp_front_parse_name(argv[0], &front)) {
+        s->front = (int)front;
+        return NULL;
+    }
+    const char *all = "";
+    for (int i = 0; i < CASP_F_COUNT; i++) {
+        all = apr_pstrcat(p, all,
+                          i == 0                 ? ""
+                          : i + 1 < CASP_F_COUNT ? ", "
+                                                 : " or ",
+                          casp_front_name((casp_front_e)i), NULL);
+    }
+    return apr_psprintf(p, "%s is not known here; write %s",
+                        casp_value_show(p, argv[0]), all);
+}
+DUMPER(front)
+{
+    put(p, lines, "CasProxyFrontEnd",
+        s->front == CASP_UNSET ? NULL
+                               : casp_front_name((casp_front_e)s->front));
+}
+
+SETTER(external_url)
+{
+    return casp_value_url(p, argv[0], &s->external_url);
+}
+DUMP_STRING(external_url, "CasProxyExternalURL", s->external_url)
+
+SETTER(exchange2003_url)
+{
+    return casp_value_url(p, argv[0], &s->exchange2003_url);
+}
+DUMP_STRING(exchange2003_url, "CasProxyExchange2003URL", s->exchange2003_url)
+
+SETTER(failback_url)
+{
+    const char *url = NULL, *site = NULL;
+    const char *wrong = casp_value_url(p, argv[0], &url);
+    if (!wrong && argc > 1) {
+        wrong = casp_value_name(p, argv[1], "name of a site", "", 256, &site);
+    }
+    return wrong ? wrong : push_pair(p, &s->failback_url, url, site, true);
+}
+DUMPER(failback_url)
+{
+    put_pairs(p, lines, "CasProxyFailbackURL", s->failback_url);
+}
+
+SETTER(cross_site)
+{
+    return casp_value_word(p, argv[0], words_crosssite, &s->cross_site_silent);
+}
+DUMP_CHOICE(cross_site, "CasProxyCrossSiteRedirectType", words_crosssite,
+            s->cross_site_silent)
+
+SETTER(optimal)
+{
+    return casp_value_word(p, argv[0], words_onoff, &s->redirect_to_optimal);
+}
+DUMP_CHOICE(optimal, "CasProxyRedirectToOptimalServer", words_onoff,
+            s->redirect_to_optimal)
+
+SETTER(mounted_site)
+{
+    const char *database = NULL, *site = NULL;
+    const char *wrong =
+        casp_value_name(p, argv[0], "name of a database", "", 256, &database);
+    if (!wrong) {
+        wrong = casp_value_name(p, argv[1], "name of a site", "", 256, &site);
+    }
+    return wrong ? wrong
+                 : push_pair(p, &s->mounted_site, database, site, false);
+}
+DUMPER(mounted_site)
+{
+    put_pairs(p, lines, "CasProxyMountedSite", s->mounted_site);
+}
+
+/* ------------------------------------------------------------ the client */
+
+SETTER(require_tls)
+{
+    return casp_value_word(p, argv[0], words_requiretls, &s->require_tls);
+}
+DUMP_CHOICE(require_tls, "CasProxyRequireTLS", words_requiretls,
+            s->require_tls)
+
+SETTER(sso)
+{
+    return casp_value_word(p, argv[0], words_sso, &s->sso);
+}
+DUMP_CHOICE(sso, "CasProxySSO", words_sso, s->sso)
+
+SETTER(logon_format)
+{
+    return casp_value_word(p, argv[0], words_logon, &s->logon_format);
+}
+DUMP_CHOICE(logon_format, "CasProxyLogonFormat", words_logon, s->logon_format)
+
+SETTER(default_domain)
+{
+    return casp_value_name(p, argv[0], "NetBIOS or DNS name of a domain",
+                           " \\/:*?\"<>|@", 255, &s->default_domain);
+}
+DUMP_STRING(default_domain, "CasProxyDefaultDomain", s->default_domain)
+
+SETTER(pages)
+{
+    return casp_value_path(p, argv[0], &s->pages);
+}
+DUMP_STRING(pages, "CasProxyPages", s->pages)
+
+SETTER(publish)
+{
+    return casp_value_mask(p, argc, argv, words_publish, &s->publish);
+}
+DUMPER(publish)
+{
+    put_mask(p, lines, "CasProxyPublish", words_publish, s->publish);
+}
+
+SETTER(url_policy)
+{
+    return casp_value_word(p, argv[0], words_policy, &s->url_policy);
+}
+DUMP_CHOICE(url_policy, "CasProxyUrlPolicy", words_policy, s->url_policy)
+
+/* -------------------------------------------------------------- backends */
+
+SETTER(backend_hosts)
+{
+    if (!s->backend_hosts) {
+        s->backend_hosts = apr_array_make(p, argc, sizeof(char *));
+    }
+    for (int i = 0; i < argc; i++) {
+        const char *pattern = NULL;
+        const char *wrong = casp_value_host_pattern(p, argv[i], &pattern);
+        if (wrong) {
+            return wrong;
+        }
+        APR_ARRAY_PUSH(s->backend_hosts, const char *) = pattern;
+    }
+    return NULL;
+}
+DUMPER(backend_hosts)
+{
+    put_words(p, lines, "CasProxyBackendHosts", s->backend_hosts);
+}
+
+SETTER(backend_map)
+{
+    const char *host = NULL, *url = NULL;
+    const char *wrong = casp_value_host(p, argv[0], &host);
+    if (!wrong) {
+        wrong = casp_value_url(p, argv[1], &url);
+    }
+    if (!wrong && *casp_url_path(url)) {
+        wrong = "the URL ends behind its port; the path comes from the "
+                "directory";
+    }
+    return wrong ? wrong : push_pair(p, &s->backend_map, host, url, false);
+}
+DUMPER(backend_map)
+{
+    put_pairs(p, lines, "CasProxyBackendMap", s->backend_map);
+}
+
+static const casp_key_range_t keys_backend[] = {
+    {KEY("hmax", backend_hmax), 1, 100000},
+    {KEY("ttl", backend_ttl), 1, DAY},
+    {KEY("acquire", backend_acquire), 1, 3600},
+    {KEY("connect", backend_connect), 1, 3600},
+    {KEY("retry", backend_retry), 0, DAY},
+    {KEY("addressttl", backend_addressttl), 0, DAY},
+    {KEY("busy", backend_busy), 0, 100000},
+    {NULL, 0, 0, 0}};
+KEYS(backend_pool, "CasProxyBackendPool", keys_backend)
+
+SETTER(state_dir)
+{
+    return casp_value_path(p, argv[0], &s->state_dir);
+}
+DUMP_STRING(state_dir, "CasProxyStateDir", s->state_dir)
+
+/* Each protocol is a value of its own: a virtual host that sets one keeps the
+ * others of the server. */
+SETTER(timeout)
+{
+    int bit = 0;
+    const char *wrong = casp_value_word(p, argv[0], words_publish, &bit);
+    int protocol = 0;
+    while (!wrong && bit != 1 << protocol) {
+        protocol++;
+    }
+    if (!wrong && s->timeout[protocol] != CASP_UNSET) {
+        wrong = apr_psprintf(p,
+                             "%s has a line already; leave one of them "
+                             "out",
+                             casp_value_show(p, argv[0]));
+    }
+    return wrong ? wrong
+                 : casp_value_number(p, argv[1], "seconds", 1, DAY,
+                                     &s->timeout[protocol]);
+}
+DUMPER(timeout)
+{
+    for (const casp_word_t *word = words_publish; word->word; word++) {
+        for (int i = 1; i < CASP_PROTO_COUNT; i++) {
+            if (word->value == 1 << i && s->timeout[i] != CASP_UNSET) {
+                put(p, lines, "CasProxyTimeout",
+                    apr_psprintf(p, "%s %d", word->word, s->timeout[i]));
+            }
+        }
+    }
+}
+
+/* ----------------------------------------------------------------- table */
+
+#define SERVER CASP_SCOPE_SERVER
+#define LOCATION (CASP_SCOPE_SERVER | CASP_SCOPE_LOCATION)
+#define REPEAT (CASP_SCOPE_SERVER | CASP_SCOPE_REPEAT)
+
+#define ROW(name, scope, min, max, args, init, room, help)               \
+    {                                                                    \
+        name, scope, min, max, args, init, help, set_##room, dump_##room \
+    }
+
+const casp_directive_t casp_directives[] = {
+    ROW("CasProxy", LOCATION, 1, 1, "On|Off|Shadow|Redirect", "Off", mode,
+        "serve Exchange paths here; Shadow decides and logs only, Redirect "
+        "never proxies"),
+    ROW("CasProxyDirectory", SERVER, 1, 0, "URL...", "required", directory,
+        "the directory: ldaps://, ldap://, ldapi:// in order, or one ldif:"),
+    ROW("CasProxyGlobalCatalog", SERVER, 1, 0, "URL...", "the directory",
+        global_catalog, "the Global Catalog for user look-ups"),
+    ROW("CasProxyDirectoryBase", SERVER, 1, 1, "DN",
+        "the default naming context", directory_base,
+        "where users are searched"),
+    ROW("CasProxyDirectoryBind", SERVER, 1, 0, "NAME SECRET | GSSAPI [KEYTAB]",
+        "required for ldap(s)://, EXTERNAL for ldapi://", bind,
+        "the service's own identity; SECRET is file:/PATH, exec:/PATH ARGS "
+        "or env:NAME"),
+    ROW("CasProxyDirectoryTLS", SERVER, 1, 1, "StartTLS|Off",
+        "none: ldap:// with a bind is refused", directory_tls,
+        "encryption on ldap://"),
+    ROW("CasProxyDirectoryCAFile", SERVER, 1, 1, "FILE", "the system's",
+        ca_file, "certificates that the directory's is checked against"),
+    ROW("CasProxyDirectoryPool", SERVER, 1, 4,
+        "[min=N] [smax=N] [hmax=N] [ttl=SECONDS]",
+        "min=0 smax=4 hmax=16 ttl=300", directory_pool,
+        "connections to the directory, per child"),
+    ROW("CasProxyDirectoryTimeout", SERVER, 1, 3,
+        "[connect=SECONDS] [search=SECONDS] [topology=SECONDS]",
+        "connect=3 search=5 topology=60", directory_timeout,
+        "how long the directory may take"),
+    ROW("CasProxyTopologyRefresh", SERVER, 1, 1, "SECONDS", "300",
+        topology_refresh, "how often the organisation is read anew"),
+    ROW("CasProxyMailboxCache", SERVER, 1, 4,
+        "[ttl=SECONDS] [negative=SECONDS] [stale=SECONDS] [size=N]",
+        "ttl=300 negative=30 stale=3600 size=100000", mailbox_cache,
+        "how long mailboxes and unknown users are remembered"),
+    ROW("CasProxyCredentialCache", SERVER, 1, 1, "ttl=SECONDS", "ttl=60",
+        credential_cache, "how long a verified Basic password is remembered"),
+    ROW("CasProxySharedCache", SERVER, 1, 1, "PROVIDER[:ARGUMENTS]", "shmcb",
+        shared_cache, "the second level of the mailbox cache"),
+    ROW("CasProxySite", SERVER, 1, 1, "SITE",
+        "the only site, else by this host's address", site,
+        "the AD site that this front stands in"),
+    ROW("CasProxyFrontEnd", SERVER, 1, 1,
+        "2007|2010|2010SP1|2010SP2|2010SP3|2013|2016|2019", "2010SP2", front,
+        "the Exchange version whose rules this front follows"),
+    ROW("CasProxyExternalURL", SERVER, 1, 1, "URL", "from the request",
+        external_url, "this front's own OWA URL, for the loop guard"),
+    ROW("CasProxyExchange2003URL", SERVER, 1, 1, "URL",
+        "msExch2003Url of the site", exchange2003_url,
+        "where Exchange 2003 mailboxes are redirected"),
+    ROW("CasProxyFailbackURL", REPEAT, 1, 2, "URL [SITE]",
+        "the target's msExchOWAFailbackURL", failback_url,
+        "link of the temporary page where the target is ourselves"),
+    ROW("CasProxyCrossSiteRedirectType", SERVER, 1, 1, "Manual|Silent",
+        "Manual", cross_site,
+        "how a 2010SP2 or 2010SP3 front redirects to another site"),
+    ROW("CasProxyRedirectToOptimalServer", SERVER, 1, 1, "On|Off",
+        "the OWA directory's own, else On", optimal,
+        "Off: proxy across sites instead of redirecting"),
+    ROW("CasProxyMountedSite", REPEAT, 2, 2, "DATABASE SITE", "from AD",
+        mounted_site, "the site that a database is mounted in"),
+    ROW("CasProxyRequireTLS", SERVER, 1, 1, "On|Off|Forwarded", "On",
+        require_tls,
+        "refuse plain http; Forwarded believes "
+        "X-Forwarded-Proto of trusted proxies"),
+    ROW("CasProxySSO", SERVER, 1, 1, "On|Off|TwoFactor|PreAuth", "On", sso,
+        "conditions of single sign-on that no directory tells"),
+    ROW("CasProxyLogonFormat", SERVER, 1, 1,
+        "FullDomain|PrincipalName|UserName", "FullDomain", logon_format,
+        "how users write their names"),
+    ROW("CasProxyDefaultDomain", SERVER, 1, 1, "DOMAIN", "none",
+        default_domain, "the domain of a name without one"),
+    ROW("CasProxyPages", SERVER, 1, 1, "FOLDER", "the built-in ones", pages,
+        "the administrator's own page templates"),
+    ROW("CasProxyBackendHosts", REPEAT, 1, 0, "PATTERN...",
+        "servers known in AD", backend_hosts,
+        "further hosts that may be backends"),
+    ROW("CasProxyBackendMap", REPEAT, 2, 2, "HOST URL", "none", backend_map,
+        "reach this AD host at another address"),
+    ROW("CasProxyBackendPool", SERVER, 1, 7,
+        "[hmax=N] [ttl=SECONDS] [acquire=SECONDS] [connect=SECONDS] "
+        "[retry=SECONDS] [addressttl=SECONDS] [busy=N]",
+        "hmax=64 ttl=90 acquire=2 connect=5 retry=30 addressttl=60 busy=0",
+        backend_pool, "connections to each backend, per child"),
+    ROW("CasProxyStateDir", SERVER, 1, 1, "FOLDER",
+        "/var/lib/casproxy (configure --with-statedir)", state_dir,
+        "where the last known organisation is kept"),
+    ROW("CasProxyTimeout", REPEAT, 2, 2, "PROTOCOL SECONDS",
+        "200; EAS, RPC and MAPI 3600; EWS 2100", timeout,
+        "how long a backend may be silent"),
+    ROW("CasProxyPublish", SERVER, 1, 11, "PROTOCOL...", "all but PowerShell",
+        publish,
+        "the protocols that may be reached: OWA ECP EAS EWS "
+        "Autodiscover OAB RPC MAPI UM Legacy PowerShell"),
+    ROW("CasProxyUrlPolicy", SERVER, 1, 1, "Enforce|Log|Off", "Enforce",
+        url_policy, "what happens to URLs that say two things at once"),
+    ROW("CasProxyAuth", LOCATION, 1, 2, "Basic|None...", "Basic", auth,
+        "how users are authenticated; None trusts another module"),
+    ROW("CasProxyBackendAuth", LOCATION, 1, 1, "Auto|Basic|None", "Auto",
+        backend_auth, "what a backend is given to authenticate the user"),
+    ROW("CasProxyDiagnostics", LOCATION, 1, 1, "On|Off", "Off", diagnostics,
+        "response headers that tell decision and rule"),
+    {NULL, 0, 0, 0, NULL, NULL, NULL, NULL, NULL}};
