@@ -1,0 +1,882 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * From a request to a decision, on a small organisation of every generation
+ * in three sites: read from an export, by the settings' own reader, as the
+ * module and casproxyctl do it.
+ *
+ * Berlin is the front's site, Munich is Internet-facing, Hamburg is not.
+ */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <apr_file_io.h>
+#include <apr_general.h>
+#include <apr_strings.h>
+
+#include "verdict.h"
+
+static apr_pool_t *pool;
+static char export[] = "/tmp/casp_verdict_XXXXXX";
+
+#define CONFIG "CN=Configuration,DC=contoso,DC=test"
+#define ORG "CN=Contoso,CN=Microsoft Exchange,CN=Services," CONFIG
+#define GROUP "CN=AG,CN=Administrative Groups," ORG
+#define SERVERS "CN=Servers," GROUP
+#define LEGACY "/o=Contoso/ou=AG/cn=Configuration/cn=Servers/cn="
+
+/* ------------------------------------------------------- the organisation */
+
+static const char *site(const char *name, const char *subnet)
+{
+    return apr_psprintf(pool,
+                        "dn: CN=%s,CN=Sites," CONFIG "\nobjectClass: site\n"
+                        "cn: %s\n\n"
+                        "dn: CN=%s,CN=Subnets,CN=Sites," CONFIG
+                        "\nobjectClass: subnet\ncn: %s\n"
+                        "siteObject: CN=%s,CN=Sites," CONFIG "\n\n",
+                        name, name, subnet, subnet, name);
+}
+
+/* A server and a database on it; @a array: for the database. */
+static const char *server(const char *name, const char *serial, int roles,
+                          const char *in, const char *array)
+{
+    const char *place = in ? apr_pstrcat(pool, "msExchServerSite: CN=", in,
+                                         ",CN=Sites," CONFIG "\n", NULL)
+                           : "";
+    const char *role =
+        roles ? apr_psprintf(pool, "msExchCurrentServerRoles: %d\n", roles)
+              : "";
+    return apr_psprintf(
+        pool,
+        "dn: CN=%s," SERVERS "\nobjectClass: msExchExchangeServer\ncn: %s\n"
+        "serialNumber: %s\n%s%snetworkAddress: ncacn_ip_tcp:%s.contoso.test\n"
+        "legacyExchangeDN: " LEGACY "%s\n\n"
+        "dn: CN=DB-%s,CN=Databases," GROUP "\nobjectClass: msExchPrivateMDB\n"
+        "cn: DB-%s\nmsExchOwningServer: CN=%s," SERVERS "\n"
+        "legacyExchangeDN: " LEGACY "%s/cn=Microsoft Private MDB\n\n",
+        name, name, serial, role, place, name, name, name, name, name,
+        array ? array : name);
+}
+
+static const char *attribute(const char *name, const char *value)
+{
+    return value ? apr_pstrcat(pool, name, ": ", value, "\n", NULL) : "";
+}
+
+static const char *owa_named(const char *cn, const char *on,
+                             const char *internal, const char *external,
+                             int auth, const char *more)
+{
+    return apr_psprintf(pool,
+                        "dn: CN=%s,CN=HTTP,CN=Protocols,CN=%s," SERVERS "\n"
+                        "objectClass: msExchOWAVirtualDirectory\ncn: %s\n"
+                        "msExchInternalAuthenticationMethods: %d\n"
+                        "msExchExternalAuthenticationMethods: %d\n%s%s%s\n",
+                        cn, on, cn, auth, auth,
+                        attribute("msExchInternalHostName", internal),
+                        attribute("msExchExternalHostName", external),
+                        more ? more : "");
+}
+
+static const char *owa(const char *on, const char *internal,
+                       const char *external, int auth, const char *more)
+{
+    return owa_named("owa (Default Web Site)", on, internal, external, auth,
+                     more);
+}
+
+static const char *vdir(const char *class, const char *cn, const char *on,
+                        const char *internal)
+{
+    return apr_psprintf(pool,
+                        "dn: CN=%s (Default Web Site),CN=HTTP,CN=Protocols,"
+                        "CN=%s," SERVERS "\nobjectClass: %s\n"
+                        "cn: %s (Default Web Site)\n%s\n",
+                        cn, on, class, cn,
+                        attribute("msExchInternalHostName", internal));
+}
+
+static int users;
+
+static const char *user_with(const char *name, const char *on,
+                             const char *more)
+{
+    const char *home = on ? apr_pstrcat(pool, "homeMDB: CN=DB-", on,
+                                        ",CN=Databases," GROUP "\n", NULL)
+                          : "";
+    return apr_psprintf(
+        pool,
+        "dn: CN=%s,OU=People,DC=contoso,DC=test\nobjectClass: user\ncn: %s\n"
+        "sAMAccountName: %s\nuserPrincipalName: %s@contoso.test\n"
+        "objectGUID: GUID-%011d\nmailNickname: %s\n"
+        "proxyAddresses: SMTP:%s@contoso.test\n%s%s\n",
+        name, name, name, name, ++users, name, name, home, more ? more : "");
+}
+
+static const char *user(const char *name, const char *on)
+{
+    return user_with(name, on, "userAccountControl: 512\n");
+}
+
+#define V03 "Version 6.5 (Build 7638.2: Service Pack 2)"
+#define V07 "Version 8.3 (Build 30083.6)"
+#define V10 "Version 14.3 (Build 30123.4)"
+#define V13 "Version 15.0 (Build 31497.2)"
+#define V16 "Version 15.1 (Build 32507.6)"
+#define V19 "Version 15.2 (Build 31118.7)"
+
+static const char *organisation(void)
+{
+    const char *parts[] = {
+        "dn: " ORG "\nobjectClass: msExchOrganizationContainer\n"
+        "cn: Contoso\n\n"
+        "dn: CN=CONTOSO,CN=Partitions," CONFIG "\nobjectClass: crossRef\n"
+        "cn: CONTOSO\nnCName: DC=contoso,DC=test\ndnsRoot: contoso.test\n"
+        "nETBIOSName: CONTOSO\nsystemFlags: 3\n\n",
+        site("Berlin", "10.1.0.0/16"),
+        site("Munich", "10.2.0.0/16"),
+        site("Hamburg", "10.3.0.0/16"),
+        "dn: CN=outlook,CN=Arrays," GROUP "\n"
+        "objectClass: msExchClientAccessArray\ncn: outlook\n"
+        "legacyExchangeDN: " LEGACY "outlook\n"
+        "networkAddress: ncacn_ip_tcp:outlook.contoso.test\n"
+        "msExchServerSite: CN=Berlin,CN=Sites," CONFIG "\n\n",
+        server("BER-EX03", V03, 0, NULL, NULL),
+        "dn: CN=Public,CN=Databases," GROUP "\n"
+        "objectClass: msExchPublicMDB\ncn: Public\n"
+        "msExchOwningServer: CN=BER-EX03," SERVERS "\n\n",
+        server("BER-EX07", V07, 54, "Berlin", NULL),
+        server("MUC-EX07", V07, 54, "Munich", NULL),
+        server("HAM-EX07", V07, 54, "Hamburg", NULL),
+        server("BER-CASA", V10, 4, "Berlin", NULL),
+        server("BER-CASB", V10, 4, "Berlin", NULL),
+        server("BER-MBX", V10, 2, "Berlin", NULL),
+        server("MUC-EX10", V10, 54, "Munich", NULL),
+        server("MUC-CAS", V10, 4, "Munich", NULL),
+        server("MUC-AWAY", V10, 2, "Munich", "outlook"),
+        server("HAM-EX10", V10, 54, "Hamburg", NULL),
+        server("LOST-EX10", V10, 54, NULL, NULL),
+        server("BER-EX13", V13, 16439, "Berlin", NULL),
+        server("MUC-EX13", V13, 16439, "Munich", NULL),
+        server("BER-EX16", V16, 16439, "Berlin", NULL),
+        server("HAM-EX19", V19, 16439, "Hamburg", NULL),
+        owa("BER-EX07", "https://ber-ex07.contoso.test/owa",
+            "https://legacy.contoso.test/owa", 5, NULL),
+        owa_named("Exchange (Default Web Site)", "BER-EX07", NULL,
+                  "https://aaa.contoso.test/exchange", 5, NULL),
+        owa("MUC-EX07", "https://muc-ex07.contoso.test/owa",
+            "https://munich7.contoso.test/owa", 5, NULL),
+        owa("HAM-EX07", "https://ham-ex07.contoso.test/owa", NULL, 1, NULL),
+        owa("BER-CASA", "https://mail.contoso.test/owa",
+            "https://mail.contoso.test/owa", 5,
+            "msExch2003Url: https://old.contoso.test/exchange\n"),
+        owa("BER-CASB", "https://balancer.contoso.test:8443/mailbox", NULL, 1,
+            NULL),
+        owa("MUC-CAS", "https://muc-cas.contoso.test/owa",
+            "https://basic.contoso.test/owa", 1, NULL),
+        owa("MUC-EX10", "https://muc-ex10.contoso.test/owa",
+            "https://munich.contoso.test/owa", 5,
+            "msExchOWAFailbackURL: https://back.contoso.test/owa\n"),
+        owa("HAM-EX10", "https://ham-ex10.contoso.test/owa", NULL, 1, NULL),
+        owa("BER-EX13", "https://ber-ex13.contoso.test/owa", NULL, 5, NULL),
+        owa("MUC-EX13", "https://muc-ex13.contoso.test/owa",
+            "https://munich13.contoso.test/owa", 5, NULL),
+        owa("BER-EX16", "https://ber-ex16.contoso.test/owa", NULL, 5, NULL),
+        vdir("msExchWebServicesVirtualDirectory", "EWS", "BER-CASA",
+             "https://ber-casa.contoso.test/EWS/Exchange.asmx"),
+        user("u03", "BER-EX03"),
+        user("u07", "BER-EX07"),
+        user("m07", "MUC-EX07"),
+        user("h07", "HAM-EX07"),
+        user("ada", "BER-MBX"),
+        user("bob", "BER-MBX"),
+        user("m10", "MUC-EX10"),
+        user("away", "MUC-AWAY"),
+        user("h10", "HAM-EX10"),
+        user("lost", "LOST-EX10"),
+        user("u13", "BER-EX13"),
+        user("m13", "MUC-EX13"),
+        user("u16", "BER-EX16"),
+        user("h19", "HAM-EX19"),
+        user("gone", "NOWHERE"),
+        user("none", NULL),
+        user_with("off", "BER-MBX", "protocolSettings:: SFRUUMKnMMKnMQ==\n"),
+        user_with("dead", "BER-MBX", "userAccountControl: 514\n"),
+        user_with("far", NULL,
+                  "userAccountControl: 512\n"
+                  "targetAddress: SMTP:far@fabrikam.test\n"),
+        user_with("twin1", "BER-MBX",
+                  "proxyAddresses: smtp:twin@contoso.test\n"),
+        user_with("twin2", "BER-MBX",
+                  "proxyAddresses: smtp:twin@contoso.test\n"),
+    };
+    const char *all = "";
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        all = apr_pstrcat(pool, all, parts[i], NULL);
+    }
+    return all;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    apr_pool_create(&pool, NULL);
+    const char *text = organisation();
+    int fd = mkstemp(export);
+    if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text)) {
+        return -1;
+    }
+    close(fd);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    unlink(export);
+    apr_pool_destroy(pool);
+    return 0;
+}
+
+/* ----------------------------------------------------------- one request */
+
+typedef struct {
+    casp_settings_t *s;
+    casp_dir_settings_t *d;
+    casp_org_t *org;
+    apr_pool_t *p;
+} front_t;
+
+/* A front as a configuration makes it; @a more overrides nothing. */
+static front_t make_front(const char *more)
+{
+    front_t f;
+    casp_config_t config;
+    apr_pool_create(&f.p, pool);
+    const char *text =
+        apr_pstrcat(f.p, "CasProxy On\nCasProxyDirectory ldif:", export,
+                    "\nCasProxyStateDir /nonexistent\n", more, "\n", NULL);
+    const char *wrong = casp_config_read(f.p, text, NULL, &config);
+    if (wrong != NULL) {
+        fail_msg("%s", wrong);
+    }
+    f.s = casp_settings_complete(f.p, config.settings, "/nonexistent");
+    f.d = casp_dir_settings_complete(f.p, config.dir);
+    wrong = casp_org_create(f.p, f.s, NULL, &f.org);
+    if (wrong != NULL) {
+        fail_msg("%s", wrong);
+    }
+    assert_int_equal(casp_org_start(f.org, f.p, NULL, NULL), APR_SUCCESS);
+    casp_org_tick(f.org, apr_time_now());
+    return f;
+}
+
+static void end_front(front_t *f)
+{
+    apr_pool_destroy(f->p);
+}
+
+static casp_ask_t make_ask(const char *who, const char *target, casp_by_e by)
+{
+    casp_ask_t a;
+    memset(&a, 0, sizeof(a));
+    a.method = "GET";
+    a.target = target;
+    a.host = "mail.contoso.test";
+    a.https = true;
+    a.local_address = "10.1.0.7";
+    a.by = by;
+    a.at_logon = by == CASP_BY_FORMS;
+    a.user = who;
+    return a;
+}
+
+static casp_verdict_t judge(front_t *f, const casp_ask_t *ask)
+{
+    casp_verdict_t v;
+    if (!casp_verdict_before_logon(f->p, f->s, f->d, ask, &v)) {
+        casp_verdict_reach(f->p, f->s, f->d, f->org, ask, &v);
+    }
+    return v;
+}
+
+static bool same(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* ------------------------------------------------------------- the table */
+
+#define FORMS CASP_BY_FORMS
+#define BASIC CASP_BY_BASIC
+#define NTLM CASP_BY_NTLM
+
+static const struct {
+    const char *config, *user, *target;
+    casp_by_e by;
+    const char *action, *reason, *url;
+} table[] = {
+    /* 2007 */
+    {"CasProxyFrontEnd 2007", "CONTOSO\\u07", "/owa/", FORMS, "direct",
+     "mailbox-in-this-site", "https://ber-ex07.contoso.test/owa"},
+    {"CasProxyFrontEnd 2007", "CONTOSO\\m07", "/owa/", FORMS,
+     "manual-redirect", "mailbox-in-other-site",
+     "https://munich7.contoso.test/owa/"},
+    {"CasProxyFrontEnd 2007\nCasProxyRedirectToOptimalServer Off",
+     "CONTOSO\\m07", "/owa/", FORMS, "proxy", "mailbox-in-other-site",
+     "https://muc-ex07.contoso.test/owa"},
+    {"CasProxyFrontEnd 2007", "CONTOSO\\h07", "/owa/", FORMS, "proxy",
+     "mailbox-in-other-site", "https://ham-ex07.contoso.test/owa"},
+    {"CasProxyFrontEnd 2007", "CONTOSO\\u03", "/owa/", FORMS, "error",
+     "mailbox-not-on-2007", NULL},
+    {"CasProxyFrontEnd 2007", "CONTOSO\\u03", "/exchange/?Cmd=x", FORMS,
+     "proxy-backend", "mailbox-on-2003",
+     "http://ber-ex03.contoso.test/exchange"},
+    {"CasProxyFrontEnd 2007", "CONTOSO\\u03", "/exchweb/img/x.gif", FORMS,
+     "proxy-backend", "mailbox-on-2003",
+     "http://ber-ex03.contoso.test/exchweb"},
+    {"CasProxyFrontEnd 2007", "CONTOSO\\u07", "/public/x/", FORMS,
+     "proxy-backend", "public-folders-on-2003",
+     "http://ber-ex03.contoso.test/public"},
+    {"CasProxyFrontEnd 2007", "CONTOSO\\u07", "/exchange/", FORMS,
+     "silent-redirect", "legacy-path", "https://mail.contoso.test/owa/"},
+    {"CasProxyFrontEnd 2007", "CONTOSO\\u07", "/exchange/", NTLM, "logon",
+     "double-hop", NULL},
+    {"CasProxyFrontEnd 2007", "CONTOSO\\u07", "/exchange/u03/", FORMS,
+     "proxy-backend", "mailbox-on-2003",
+     "http://ber-ex03.contoso.test/exchange"},
+    {"CasProxyFrontEnd 2007", "CONTOSO\\u07", "/exchange/u03/", NTLM, "logon",
+     "double-hop", NULL},
+    {"CasProxyFrontEnd 2007", "CONTOSO\\u03", "/exchange/", NTLM,
+     "proxy-backend", "mailbox-on-2003",
+     "http://ber-ex03.contoso.test/exchange"},
+    {"CasProxyFrontEnd 2007", "CONTOSO\\u03", "/owa/u07", FORMS, "direct",
+     "mailbox-in-this-site", "https://ber-ex07.contoso.test/owa"},
+    {"CasProxyFrontEnd 2007", "CONTOSO\\u03", "/owa/u07@contoso.test/", FORMS,
+     "direct", "mailbox-in-this-site", "https://ber-ex07.contoso.test/owa"},
+    {"CasProxyFrontEnd 2007", "CONTOSO\\u03", "/exchange/m07/Inbox/", FORMS,
+     "silent-redirect", "legacy-path",
+     "https://mail.contoso.test/owa/m07@contoso.test/"},
+    {"CasProxyFrontEnd 2007", "CONTOSO\\m10", "/owa/", FORMS,
+     "manual-redirect", "mailbox-newer-than-front",
+     "https://munich.contoso.test/owa/"},
+    {"CasProxyFrontEnd 2007", "CONTOSO\\h10", "/owa/", FORMS, "error",
+     "mailbox-newer-than-front", NULL},
+    /* 2010 */
+    {"CasProxyFrontEnd 2010", "CONTOSO\\u03", "/owa/", FORMS, "sso-redirect",
+     "mailbox-on-2003", "https://old.contoso.test/exchange/"},
+    {"CasProxyFrontEnd 2010", "CONTOSO\\u03", "/owa/", BASIC,
+     "silent-redirect", "mailbox-on-2003",
+     "https://old.contoso.test/exchange/"},
+    {"CasProxyExchange2003URL https://set.contoso.test/exchange/",
+     "CONTOSO\\u03", "/owa/", BASIC, "silent-redirect", "mailbox-on-2003",
+     "https://set.contoso.test/exchange/"},
+    {"", "CONTOSO\\u03", "/exchange/u03/Inbox/?Cmd=contents", BASIC,
+     "silent-redirect", "mailbox-on-2003",
+     "https://old.contoso.test/exchange/u03/Inbox/?Cmd=contents"},
+    {"CasProxyExchange2003URL https://mail.contoso.test/exchange",
+     "CONTOSO\\u03", "/owa/", BASIC, "error", "target-is-this-host", NULL},
+    {"CasProxySite Munich", "CONTOSO\\u03", "/owa/", BASIC, "error",
+     "no-exchange2003-url", NULL},
+    {"", "CONTOSO\\u07", "/owa/", FORMS, "sso-redirect", "mailbox-on-2007",
+     "https://legacy.contoso.test/owa/"},
+    {"", "CONTOSO\\m07", "/owa/", FORMS, "manual-redirect",
+     "mailbox-in-other-site", "https://munich7.contoso.test/owa/"},
+    {"CasProxyCrossSiteRedirectType Silent", "CONTOSO\\m07", "/owa/", FORMS,
+     "sso-redirect", "mailbox-in-other-site",
+     "https://munich7.contoso.test/owa/"},
+    {"", "CONTOSO\\h07", "/owa/", FORMS, "proxy", "mailbox-in-other-site",
+     "https://ham-ex07.contoso.test/owa"},
+    {"CasProxySite Hamburg", "CONTOSO\\h07", "/owa/", FORMS, "silent-redirect",
+     "mailbox-on-2007", "https://ham-ex07.contoso.test/owa/"},
+    {"", "CONTOSO\\m10", "/owa/", FORMS, "manual-redirect",
+     "mailbox-in-other-site", "https://munich.contoso.test/owa/"},
+    /* the same authentication first, then by FQDN */
+    {"", "CONTOSO\\m10", "/owa/", BASIC, "manual-redirect",
+     "mailbox-in-other-site", "https://basic.contoso.test/owa/"},
+    {"", "CONTOSO\\m10", "/owa/", NTLM, "manual-redirect",
+     "mailbox-in-other-site", "https://basic.contoso.test/owa/"},
+    {"CasProxyCrossSiteRedirectType Silent", "CONTOSO\\m10", "/owa/", FORMS,
+     "sso-redirect", "mailbox-in-other-site",
+     "https://munich.contoso.test/owa/"},
+    {"CasProxyCrossSiteRedirectType Silent\nCasProxySSO TwoFactor",
+     "CONTOSO\\m10", "/owa/", FORMS, "silent-redirect",
+     "mailbox-in-other-site", "https://munich.contoso.test/owa/"},
+    {"CasProxyCrossSiteRedirectType Silent", "CONTOSO\\ada",
+     "/owa/m10@contoso.test/?ae=Folder", FORMS, "sso-redirect",
+     "mailbox-in-other-site",
+     "https://munich.contoso.test/owa/m10@contoso.test/"},
+    {"", "CONTOSO\\away", "/owa/", FORMS, "temporary-redirect",
+     "database-mounted-elsewhere", "https://munich.contoso.test/owa/"},
+    {"CasProxyFrontEnd 2010", "CONTOSO\\away", "/owa/", FORMS,
+     "manual-redirect", "mailbox-in-other-site",
+     "https://munich.contoso.test/owa/"},
+    {"CasProxyMountedSite DB-MUC-AWAY Berlin", "CONTOSO\\away", "/owa/", FORMS,
+     "direct", "mailbox-in-this-site", "*"},
+    {"CasProxyMountedSite DB-LOST-EX10 Hamburg", "CONTOSO\\lost", "/owa/",
+     FORMS, "proxy", "mailbox-in-other-site",
+     "https://ham-ex10.contoso.test/owa"},
+    {"", "CONTOSO\\h10", "/owa/", FORMS, "proxy", "mailbox-in-other-site",
+     "https://ham-ex10.contoso.test/owa"},
+    {"", "CONTOSO\\ada", "/owa/", FORMS, "direct", "mailbox-in-this-site",
+     "*"},
+    {"", "CONTOSO\\ada", "/exchange/", BASIC, "silent-redirect", "legacy-path",
+     "https://mail.contoso.test/owa/"},
+    {"", "CONTOSO\\ada", "/exchange/ada/Inbox/", BASIC, "silent-redirect",
+     "legacy-path", "https://mail.contoso.test/owa/"},
+    {"", "CONTOSO\\ada", "/exchange/bob/Inbox/", BASIC, "silent-redirect",
+     "legacy-path", "https://mail.contoso.test/owa/bob@contoso.test/"},
+    {"", "CONTOSO\\u16", "/owa/", FORMS, "error", "mailbox-newer-than-front",
+     NULL},
+    {"", "ada@contoso.test", "/owa/", FORMS, "direct", "mailbox-in-this-site",
+     "*"},
+    {"CasProxyDefaultDomain CONTOSO", "ada", "/owa/", FORMS, "direct",
+     "mailbox-in-this-site", "*"},
+    {"", "CONTOSO\\ada", "/EWS/Exchange.asmx", BASIC, "direct",
+     "mailbox-in-this-site", "https://ber-casa.contoso.test/EWS"},
+    {"", "CONTOSO\\m10", "/Microsoft-Server-ActiveSync", BASIC, "proxy",
+     "mailbox-in-other-site", "*"},
+    {"CasProxy Redirect", "CONTOSO\\m10", "/Microsoft-Server-ActiveSync",
+     BASIC, "error", "no-external-url", NULL},
+    /* the loop guard: request host, own URL, both without case and port */
+    {"CasProxyExternalURL https://Munich.contoso.test:443/owa", "CONTOSO\\m10",
+     "/owa/", FORMS, "temporary-redirect", "target-is-this-host",
+     "https://back.contoso.test/owa/"},
+    {"CasProxyExternalURL https://basic.contoso.test/owa\n"
+     "CasProxyFailbackURL https://set.contoso.test/owa Munich",
+     "CONTOSO\\m10", "/owa/", BASIC, "temporary-redirect",
+     "target-is-this-host", "https://set.contoso.test/owa/"},
+    {"CasProxyExternalURL https://munich7.contoso.test/owa", "CONTOSO\\m07",
+     "/owa/", FORMS, "error", "target-is-this-host", NULL},
+    {"CasProxyExternalURL https://munich7.contoso.test/owa\n"
+     "CasProxyFailbackURL https://any.contoso.test/owa",
+     "CONTOSO\\m07", "/owa/", FORMS, "temporary-redirect",
+     "target-is-this-host", "https://any.contoso.test/owa/"},
+    {"CasProxyExternalURL https://munich7.contoso.test/owa\n"
+     "CasProxyFailbackURL https://mail.contoso.test/owa",
+     "CONTOSO\\m07", "/owa/", FORMS, "error", "target-is-this-host", NULL},
+    /* 2013 and later */
+    {"CasProxyFrontEnd 2013", "CONTOSO\\u13", "/owa/", FORMS, "direct",
+     "mailbox-in-this-site", "https://ber-ex13.contoso.test/owa"},
+    {"CasProxyFrontEnd 2013", "CONTOSO\\m13", "/owa/?a=b", BASIC,
+     "silent-redirect", "mailbox-in-other-site",
+     "https://munich13.contoso.test/owa/?a=b"},
+    {"CasProxyFrontEnd 2013", "CONTOSO\\m13", "/owa/auth.owa", BASIC,
+     "silent-redirect", "mailbox-in-other-site",
+     "https://munich13.contoso.test/owa/"},
+    {"CasProxyFrontEnd 2013", "CONTOSO\\m13", "/owa/?a=b", FORMS,
+     "sso-redirect", "mailbox-in-other-site",
+     "https://munich13.contoso.test/owa/"},
+    {"CasProxyFrontEnd 2013\nCasProxyExternalURL "
+     "https://munich13.contoso.test/owa",
+     "CONTOSO\\m13", "/owa/", FORMS, "proxy", "target-is-this-host",
+     "https://muc-ex13.contoso.test/owa"},
+    {"CasProxyFrontEnd 2013", "CONTOSO\\u16", "/owa/", FORMS, "direct",
+     "mailbox-in-this-site", "https://ber-ex16.contoso.test/owa"},
+    {"CasProxyFrontEnd 2016", "CONTOSO\\h19", "/owa/", FORMS, "proxy",
+     "mailbox-in-other-site", "https://HAM-EX19.contoso.test/owa"},
+    {"CasProxyFrontEnd 2013", "CONTOSO\\h07", "/owa/", FORMS, "sso-redirect",
+     "mailbox-on-2007", "https://legacy.contoso.test/owa/"},
+    {"CasProxyFrontEnd 2013\nCasProxyExternalURL "
+     "https://legacy.contoso.test/owa",
+     "CONTOSO\\h07", "/owa/", FORMS, "proxy", "mailbox-in-other-site",
+     "https://ham-ex07.contoso.test/owa"},
+    /* Redirect mode */
+    {"CasProxy Redirect", "CONTOSO\\ada", "/owa/", BASIC, "error",
+     "target-is-this-host", NULL},
+    {"CasProxy Redirect", "CONTOSO\\m10", "/owa/", FORMS, "sso-redirect",
+     "redirect-mode", "https://munich.contoso.test/owa/"},
+    {"CasProxy Redirect", "CONTOSO\\h10", "/owa/", FORMS, "error",
+     "no-external-url", NULL},
+    {"CasProxy Redirect\nCasProxyFrontEnd 2007", "CONTOSO\\u03",
+     "/exchange/?b", BASIC, "silent-redirect", "redirect-mode",
+     "https://old.contoso.test/exchange/?b"},
+    /* what cannot be served */
+    {"", "CONTOSO\\nobody", "/owa/", FORMS, "error", "user-unknown", NULL},
+    {"", "FABRIKAM\\ada", "/owa/", FORMS, "error", "user-unknown", NULL},
+    {"", "ada", "/owa/", FORMS, "error", "user-unknown", NULL},
+    {"", NULL, "/owa/", FORMS, "logon", "credentials-needed", NULL},
+    {"", "CONTOSO\\none", "/owa/", FORMS, "error", "no-mailbox", NULL},
+    {"", "CONTOSO\\none", "/owa/ada", FORMS, "direct", "mailbox-in-this-site",
+     "*"},
+    {"", "CONTOSO\\far", "/owa/", FORMS, "error", "remote-mailbox", NULL},
+    {"", "CONTOSO\\off", "/owa/", FORMS, "error", "owa-disabled", NULL},
+    {"", "CONTOSO\\ada", "/owa/off", FORMS, "error", "owa-disabled", NULL},
+    {"", "CONTOSO\\dead", "/owa/", FORMS, "error", "account-disabled", NULL},
+    {"", "CONTOSO\\ada", "/owa/dead", FORMS, "direct", "mailbox-in-this-site",
+     "*"},
+    {"", "CONTOSO\\gone", "/owa/", FORMS, "error", "database-unknown", NULL},
+    {"", "CONTOSO\\lost", "/owa/", FORMS, "error", "site-unknown", NULL},
+    {"", "CONTOSO\\ada", "/owa/nobody@contoso.test/", FORMS, "error",
+     "mailbox-unknown", NULL},
+    {"", "CONTOSO\\ada", "/owa/twin@contoso.test/", FORMS, "error",
+     "mailbox-ambiguous", NULL},
+    {"CasProxySite Nowhere", "CONTOSO\\ada", "/owa/", FORMS, "error",
+     "front-site-unknown", NULL},
+    /* before logon */
+    {"", "CONTOSO\\ada", "/owa/../ecp/", FORMS, "deny", "url-traversal", NULL},
+    {"", "CONTOSO\\ada", "/exadmin/", FORMS, "deny", "not-published", NULL},
+    {"", "CONTOSO\\ada", "/powershell/", FORMS, "deny", "not-published", NULL},
+    {"CasProxyPublish OWA", "CONTOSO\\ada", "/exchange/", FORMS, "deny",
+     "not-published", NULL},
+    {"", "CONTOSO\\ada", "/owa/integrated/", FORMS, "deny", "url-forbidden",
+     NULL},
+    {"CasProxyUrlPolicy Off", "CONTOSO\\ada", "/owa/../ecp/", FORMS, "deny",
+     "url-traversal", NULL},
+};
+
+static void requests_reach_their_decisions(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        front_t f = make_front(table[i].config);
+        casp_ask_t ask = make_ask(table[i].user, table[i].target, table[i].by);
+        casp_verdict_t v = judge(&f, &ask);
+        const casp_decision_t *d = &v.decision;
+        bool any = table[i].url != NULL && strcmp(table[i].url, "*") == 0;
+        bool url_fits = any ? d->url != NULL
+                        : table[i].url && d->url
+                            ? strcasecmp(d->url, table[i].url) == 0
+                            : d->url == table[i].url;
+        if (!same(casp_action_name(d->action), table[i].action)
+            || !same(d->reason, table[i].reason) || !url_fits) {
+            fail_msg("%s %s [%s]: %s %s %s (%s)\n  wanted %s %s %s",
+                     table[i].user ? table[i].user : "-", table[i].target,
+                     table[i].config, casp_action_name(d->action), d->reason,
+                     d->url ? d->url : "-", d->rule, table[i].action,
+                     table[i].reason, table[i].url ? table[i].url : "-");
+        }
+        end_front(&f);
+    }
+}
+
+/* --------------------------------------------------------------- backends */
+
+static const casp_backend_t *backend_of(const casp_verdict_t *v,
+                                        const char *server)
+{
+    for (int i = 0; i < v->decision.nbackends; i++) {
+        if (strcmp(v->decision.backends[i].server, server) == 0) {
+            return &v->decision.backends[i];
+        }
+    }
+    return NULL;
+}
+
+static void backends_are_servers_of_the_organisation(void **state)
+{
+    (void)state;
+    front_t f = make_front("");
+    casp_ask_t ask = make_ask("CONTOSO\\ada", "/owa/", FORMS);
+    casp_verdict_t v = judge(&f, &ask);
+    assert_int_equal(v.decision.nbackends, 2);
+    /* our own name and a balancer's become the server's FQDN */
+    assert_true(strcasecmp(backend_of(&v, "BER-CASA")->url,
+                           "https://ber-casa.contoso.test/owa")
+                == 0);
+    assert_true(strcasecmp(backend_of(&v, "BER-CASB")->url,
+                           "https://ber-casb.contoso.test/mailbox")
+                == 0);
+    assert_int_equal(backend_of(&v, "BER-CASB")->auth, CASP_AUTH_BASIC);
+    assert_string_equal(v.decision.url, v.decision.backends[0].url);
+    end_front(&f);
+
+    /* a balancer's name that the administrator allows stays */
+    f = make_front("CasProxyBackendHosts *.contoso.test");
+    v = judge(&f, &ask);
+    assert_string_equal(backend_of(&v, "BER-CASB")->url,
+                        "https://balancer.contoso.test:8443/mailbox");
+    assert_true(strcasecmp(backend_of(&v, "BER-CASA")->url,
+                           "https://ber-casa.contoso.test/owa")
+                == 0);
+    end_front(&f);
+
+    /* a server whose own name is ours cannot be its backend */
+    f = make_front("");
+    ask.host = "BER-CASA.contoso.test:443";
+    v = judge(&f, &ask);
+    assert_int_equal(v.decision.nbackends, 1);
+    assert_null(backend_of(&v, "BER-CASA"));
+    ask = make_ask("CONTOSO\\h10", "/owa/", FORMS);
+    ask.host = "ham-ex10.contoso.test.";
+    v = judge(&f, &ask);
+    assert_string_equal(v.decision.reason, "proxy-loop");
+    assert_int_equal(v.decision.nbackends, 0);
+    end_front(&f);
+}
+
+static void users_are_shared_and_stay(void **state)
+{
+    (void)state;
+    front_t f = make_front("");
+    int at_a = 0;
+    static const char *const names[] = {"ada",  "bob",   "off",
+                                        "dead", "twin1", "twin2"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        /* Through explicit logon all of them come with ada's credentials: it
+         * is the mailbox that draws. */
+        casp_ask_t ask =
+            make_ask("CONTOSO\\ada",
+                     apr_pstrcat(f.p, "/exchange/", names[i], NULL), BASIC);
+        ask.target = apr_pstrcat(f.p, "/owa/", names[i], NULL);
+        casp_verdict_t v = judge(&f, &ask), again = judge(&f, &ask);
+        if (v.decision.nbackends == 2) {
+            assert_string_equal(v.decision.backends[0].server,
+                                again.decision.backends[0].server);
+            at_a += strcmp(v.decision.backends[0].server, "BER-CASA") == 0;
+        }
+    }
+    assert_in_range(at_a, 1, 4);
+    end_front(&f);
+}
+
+/* ------------------------------------------------------- what it tells */
+
+static void a_verdict_tells_what_it_found(void **state)
+{
+    (void)state;
+    front_t f = make_front("");
+    casp_ask_t ask = make_ask("contoso\\ada", "/owa/m10@contoso.test/", FORMS);
+    casp_verdict_t v = judge(&f, &ask);
+    assert_string_equal(v.user, "CONTOSO\\ada");
+    assert_non_null(v.own);
+    assert_non_null(v.mailbox);
+    assert_string_equal(casp_mailbox_text(v.mailbox, CASP_MB_SAM), "m10");
+    assert_int_equal(v.version, CASP_V2010);
+    assert_string_equal(v.server, "MUC-EX10");
+    assert_string_equal(v.site, "Munich");
+    assert_string_equal(v.database, "DB-MUC-EX10");
+    assert_string_equal(v.front_site, "Berlin");
+    assert_int_equal(v.cache, CASP_CACHE_MISS);
+    assert_null(v.detail);
+    v = judge(&f, &ask);
+    assert_int_equal(v.cache, CASP_CACHE_HIT);
+
+    /* a record that a logon has found already is not looked up again */
+    casp_ask_t known = make_ask("whatever", "/owa/", BASIC);
+    known.user_known = true;
+    known.own = v.own;
+    known.own_cache = CASP_CACHE_STALE;
+    casp_verdict_t w = judge(&f, &known);
+    assert_string_equal(w.user, "CONTOSO\\ada");
+    assert_int_equal(w.cache, CASP_CACHE_STALE);
+    known.own = NULL;
+    w = judge(&f, &known);
+    assert_string_equal(w.decision.reason, "user-unknown");
+    assert_string_equal(w.user, "whatever");
+    assert_non_null(w.detail);
+
+    /* it outlives the organisation it was read from */
+    casp_topology_t *t = casp_org_topology(f.org);
+    assert_int_equal(t->refs, 2);
+    casp_topology_unref(t);
+    end_front(&f);
+}
+
+static void the_front_knows_its_site(void **state)
+{
+    (void)state;
+    front_t f = make_front("");
+    casp_ask_t ask = make_ask("CONTOSO\\ada", "/owa/", FORMS);
+    ask.local_address = "10.2.3.4";
+    casp_verdict_t v = judge(&f, &ask);
+    assert_string_equal(v.front_site, "Munich");
+    ask.local_address = "192.0.2.1";
+    v = judge(&f, &ask);
+    assert_null(v.front_site);
+    assert_string_equal(v.decision.reason, "front-site-unknown");
+    assert_non_null(strstr(v.detail, "CasProxySite"));
+    ask.local_address = NULL;
+    v = judge(&f, &ask);
+    assert_string_equal(v.decision.reason, "front-site-unknown");
+    end_front(&f);
+}
+
+static void the_marker_breaks_a_circle(void **state)
+{
+    (void)state;
+    front_t f = make_front("CasProxyCrossSiteRedirectType Silent");
+    casp_ask_t ask = make_ask("CONTOSO\\m10", "/owa/", FORMS);
+    ask.loop_cookie = true;
+    casp_verdict_t v = judge(&f, &ask);
+    assert_int_equal(v.decision.action, CASP_ACTION_TEMPORARY_REDIRECT);
+    assert_string_equal(v.decision.url, "https://back.contoso.test/owa/");
+    ask.user = "CONTOSO\\m07";
+    v = judge(&f, &ask);
+    assert_string_equal(v.decision.reason, "target-is-this-host");
+    assert_null(v.decision.url);
+    ask.user = "CONTOSO\\u03";
+    v = judge(&f, &ask);
+    assert_string_equal(v.decision.reason, "target-is-this-host");
+    end_front(&f);
+}
+
+static void plain_http_is_moved_or_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *config, *host, *method;
+        casp_action_e action;
+        const char *url;
+    } cases[] = {
+        {"", "mail.contoso.test", "GET", CASP_ACTION_SILENT_REDIRECT,
+         "https://mail.contoso.test/owa/?a=%2f"},
+        {"", "Mail.contoso.test:8080", "GET", CASP_ACTION_SILENT_REDIRECT,
+         "https://mail.contoso.test/owa/?a=%2f"},
+        {"CasProxyExternalURL https://mail.contoso.test:8443/owa",
+         "mail.contoso.test:8080", "GET", CASP_ACTION_SILENT_REDIRECT,
+         "https://mail.contoso.test:8443/owa/?a=%2f"},
+        {"CasProxyExternalURL https://mail.contoso.test:8443/owa",
+         "other.contoso.test", "GET", CASP_ACTION_SILENT_REDIRECT,
+         "https://other.contoso.test/owa/?a=%2f"},
+        {"", "mail.contoso.test", "POST", CASP_ACTION_DENY, NULL},
+        {"", NULL, "GET", CASP_ACTION_DENY, NULL},
+        {"", "a/b", "GET", CASP_ACTION_DENY, NULL},
+        {"", "a b", "GET", CASP_ACTION_DENY, NULL},
+        {"", "user@evil.test", "GET", CASP_ACTION_DENY, NULL},
+        {"CasProxyRequireTLS Off", "mail.contoso.test", "GET",
+         CASP_ACTION_DIRECT, "*"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        front_t f = make_front(cases[i].config);
+        casp_ask_t ask = make_ask("CONTOSO\\ada", "/owa/?a=%2f", BASIC);
+        ask.https = false;
+        ask.host = cases[i].host;
+        ask.method = cases[i].method;
+        casp_verdict_t v = judge(&f, &ask);
+        if (v.decision.action != cases[i].action
+            || (cases[i].url && strcmp(cases[i].url, "*") != 0
+                && !same(v.decision.url, cases[i].url))) {
+            fail_msg("case %d: %s %s", (int)i, v.decision.reason,
+                     v.decision.url ? v.decision.url : "-");
+        }
+        end_front(&f);
+    }
+}
+
+static void webdav_of_2007_goes_to_its_mailbox_server(void **state)
+{
+    (void)state;
+    front_t f = make_front("CasProxyFrontEnd 2007");
+    casp_ask_t ask = make_ask("CONTOSO\\u07", "/exchange/u07/Inbox/", BASIC);
+    ask.method = "PROPFIND";
+    casp_verdict_t v = judge(&f, &ask);
+    assert_int_equal(v.decision.action, CASP_ACTION_DIRECT);
+    assert_true(strcasecmp(v.decision.url,
+                           "https://ber-ex07.contoso.test/exchange")
+                == 0);
+    ask.user = "CONTOSO\\m07";
+    ask.target = "/exchange/m07/Inbox/";
+    v = judge(&f, &ask);
+    assert_int_equal(v.decision.action, CASP_ACTION_PROXY);
+    apr_table_t *headers = apr_table_make(f.p, 1);
+    apr_table_set(headers, "Translate", "f");
+    ask.headers = headers;
+    ask.method = "GET";
+    v = judge(&f, &ask);
+    assert_int_equal(v.decision.action, CASP_ACTION_PROXY);
+    assert_true(strcasecmp(v.decision.url,
+                           "https://muc-ex07.contoso.test/exchange")
+                == 0);
+    end_front(&f);
+}
+
+static void without_an_organisation_nothing_is_guessed(void **state)
+{
+    (void)state;
+    casp_config_t config;
+    apr_pool_t *p;
+    apr_pool_create(&p, pool);
+    assert_null(casp_config_read(
+        p, "CasProxyDirectory ldif:/nonexistent/export.ldif\n", NULL,
+        &config));
+    front_t f;
+    f.p = p;
+    f.s = casp_settings_complete(p, config.settings, "/nonexistent");
+    f.d = casp_dir_settings_complete(p, config.dir);
+    assert_null(casp_org_create(p, f.s, NULL, &f.org));
+    assert_int_equal(casp_org_start(f.org, p, NULL, NULL), APR_SUCCESS);
+    casp_org_tick(f.org, apr_time_now());
+    casp_ask_t ask = make_ask("CONTOSO\\ada", "/owa/", FORMS);
+    casp_verdict_t v = judge(&f, &ask);
+    assert_string_equal(v.decision.reason, "directory-unavailable");
+    assert_int_equal(v.decision.status, 503);
+    assert_non_null(v.detail);
+    apr_pool_destroy(p);
+}
+
+/* What is no shape of a URL, and refused before anybody logs on all the
+ * same. */
+static void second_urls_and_methods_are_judged(void **state)
+{
+    static const struct {
+        const char *method, *destination;
+        bool rewritten;
+        const char *reason; /* NULL: passes */
+    } cases[] = {
+        {"MOVE", "https://mail.contoso.test/exchange/u03/b.EML", false, NULL},
+        {"COPY", "/public/Notes/%C3%A4.EML", false, NULL},
+        {"MOVE", "https://mail.contoso.test/exadmin/x", false,
+         "url-forbidden"},
+        {"MOVE", "https://mail.contoso.test/owa/x", false, "url-forbidden"},
+        {"MOVE", "https://mail.contoso.test/elsewhere", false,
+         "url-forbidden"},
+        {"MOVE", "https://mail.contoso.test/exchange/../exadmin/", false,
+         "url-traversal"},
+        {"MOVE", "https://mail.contoso.test/exchange/%252e%252e/", false,
+         "url-traversal"},
+        {"TRACE", NULL, false, "method-refused"},
+        {"CONNECT", NULL, false, "method-refused"},
+        {"GET", NULL, true, "url-rewritten"},
+    };
+    (void)state;
+    front_t f = make_front("CasProxyFrontEnd 2007");
+    casp_ask_t ask = make_ask("CONTOSO\\u03", "/exchange/u03/a.EML", BASIC);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        apr_table_t *headers = apr_table_make(f.p, 1);
+        if (cases[i].destination != NULL) {
+            apr_table_set(headers, "Destination", cases[i].destination);
+        }
+        ask.headers = headers;
+        ask.method = cases[i].method;
+        ask.rewritten = cases[i].rewritten;
+        casp_verdict_t v;
+        bool early = casp_verdict_before_logon(f.p, f.s, f.d, &ask, &v);
+        assert_int_equal(early, cases[i].reason != NULL);
+        if (early) {
+            assert_string_equal(v.decision.reason, cases[i].reason);
+            assert_int_equal(v.decision.action, CASP_ACTION_DENY);
+        }
+    }
+    end_front(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_reach_their_decisions),
+        cmocka_unit_test(backends_are_servers_of_the_organisation),
+        cmocka_unit_test(users_are_shared_and_stay),
+        cmocka_unit_test(a_verdict_tells_what_it_found),
+        cmocka_unit_test(the_front_knows_its_site),
+        cmocka_unit_test(the_marker_breaks_a_circle),
+        cmocka_unit_test(plain_http_is_moved_or_refused),
+        cmocka_unit_test(webdav_of_2007_goes_to_its_mailbox_server),
+        cmocka_unit_test(without_an_organisation_nothing_is_guessed),
+        cmocka_unit_test(second_urls_and_methods_are_judged),
+    };
+    apr_initialize();
+    int failed = cmocka_run_group_tests(tests, setup, teardown);
+    apr_terminate();
+    return failed;
+}
