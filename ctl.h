@@ -1,0 +1,43 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file ctl.h
+ * What the files of casproxyctl share: one explanation, and its printing.
+ */
+
+#ifndef CASP_CTL_H
+#define CASP_CTL_H
+
+#include "verdict.h"
+
+/** The words of the command line; NULL where not given. */
+typedef struct {
+    const char *config, *directory, *vhost, *user, *url, *method, *auth;
+    const char *host;
+    apr_table_t *headers;
+    bool json;
+} casp_ctl_options_t;
+
+/* Everything that an explanation is made of. */
+typedef struct {
+    apr_pool_t *p;
+    casp_ctl_options_t o;
+    casp_config_t config;
+    const casp_settings_t *s;
+    const casp_dir_settings_t *d;
+    casp_org_t *org;
+    casp_ask_t ask;
+    casp_verdict_t v;
+    apr_array_header_t *problems; /* casp_problem_t, of the organisation */
+} casp_ctl_explain_t;
+
+/** Without control bytes: what a directory or a person wrote must not steer
+ *  a terminal.  NULL is "unknown". */
+const char *casp_ctl_plain(apr_pool_t *p, const char *text);
+
+/** One object on one line. */
+void casp_ctl_print_json(const casp_ctl_explain_t *e);
+/** For people. */
+void casp_ctl_print_text(const casp_ctl_explain_t *e);
+
+#endif /* CASP_CTL_H */
