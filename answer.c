@@ -1,0 +1,319 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * answer.c - decisions made into responses.
+ *
+ * One table of shapes: a page, a redirection, a bare status.  Who can read a
+ * page gets one; a script, a phone or a mail program gets the status and a
+ * line of text, never HTML, never a redirection it cannot follow, never a 500.
+ *
+ * Answers are written here to their end and DONE is returned, because httpd
+ * makes a 500 out of statuses it does not know (440), and another meaning out
+ * of one it does (451).
+ */
+
+#include "skin.h"
+
+#include <string.h>
+
+#include <apr_escape.h>
+#include <apr_strings.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include "topology.h"
+
+/* A browser that goes round in circles comes back at once; a person who types
+ * the address again does not. */
+#define MARKER_NAME "casproxy_rdr"
+#define MARKER_SECONDS 15
+/* A body that is not worth a new connection is read and dropped. */
+#define DISCARD_MAX (64 * 1024)
+#define RETRY_AFTER "30"
+/* The "rule" of a logon that failed here: no row of the table gives it. */
+#define LOGON_FAILED "logon"
+
+/* ------------------------------------------------------------------- parts */
+
+/* The unread body of a refused request: a small one is read, so that the
+ * connection lives on; a gigabyte is not waited for. */
+static void settle_body(request_rec *r)
+{
+    const char *length = apr_table_get(r->headers_in, "Content-Length");
+    bool chunked = apr_table_get(r->headers_in, "Transfer-Encoding") != NULL;
+
+    if (!length && !chunked)
+        return;
+    if (length && !chunked && !r->expecting_100
+        && apr_atoi64(length) <= DISCARD_MAX) {
+        if (ap_discard_request_body(r) == OK)
+            return;
+    }
+    r->connection->keepalive = AP_CONN_CLOSE;
+}
+
+static void common_headers(request_rec *r)
+{
+    apr_table_t *h = r->headers_out;
+
+    apr_table_setn(h, "Cache-Control", "no-cache, no-store");
+    apr_table_setn(h, "Pragma", "no-cache");
+    apr_table_setn(h, "X-Content-Type-Options", "nosniff");
+    apr_table_setn(h, "Referrer-Policy", "no-referrer");
+}
+
+static int write_out(request_rec *r, casp_request_t *rq, int status,
+                     const char *status_line, const char *type,
+                     const char *body)
+{
+    if (!rq->answered && !r->handler)
+        ap_run_insert_error_filter(r); /* mod_headers' "Header always" */
+    r->status = status;
+    r->status_line = status_line; /* NULL: httpd's own text */
+    rq->answered = status;
+    settle_body(r);
+    common_headers(r);
+    if (type)
+        ap_set_content_type(r, type);
+    ap_set_content_length(r, (apr_off_t)strlen(body));
+    if (*body)
+        ap_rputs(body, r);
+    return DONE;
+}
+
+static bool wants_page(request_rec *r, const casp_request_t *rq)
+{
+    return casp_protocol_page_load(r->method, r->headers_in, &rq->verdict.url)
+           && (rq->verdict.url.protocol == CASP_PROTO_OWA
+               || rq->verdict.url.protocol == CASP_PROTO_ECP
+               || rq->verdict.url.protocol == CASP_PROTO_LEGACY);
+}
+
+/* What a stranger is told.  Which names exist, which of them are locked and
+ * which password was nearly right stands in the log only: a rule's reason may
+ * be told, one that a failed logon gave may not. */
+const char *casp_answer_told_reason(const casp_decision_t *d)
+{
+    return d->action == CASP_ACTION_LOGON && !strcmp(d->rule, LOGON_FAILED)
+               ? "credentials-needed"
+               : d->reason;
+}
+
+/* "<action>.<reason>.<part>", else "<action>.<part>". */
+static const char *text_for(request_rec *r, casp_request_t *rq,
+                            const char *part)
+{
+    const casp_decision_t *d = &rq->verdict.decision;
+    const char *action = casp_action_name(d->action);
+    const char *text = casp_pages_text(rq->vhost->pages, "en",
+                                       apr_pstrcat(r->pool, action, ".",
+                                                   casp_answer_told_reason(d),
+                                                   ".", part, NULL));
+
+    if (!text)
+        text = casp_pages_text(rq->vhost->pages, "en",
+                               apr_pstrcat(r->pool, action, ".", part, NULL));
+    return text ? text : "";
+}
+
+/* A link goes to http or https and nowhere else, whatever a directory says. */
+static const char *safe_link(const char *url)
+{
+    if (!url || *ap_scan_vchar_obstext(url)
+        || (ap_cstr_casecmpn(url, "https://", 8)
+            && ap_cstr_casecmpn(url, "http://", 7)))
+        return NULL;
+    return url;
+}
+
+static int send_page(request_rec *r, casp_request_t *rq, int status,
+                     const char *link)
+{
+    const casp_decision_t *d = &rq->verdict.decision;
+    const char *id = apr_table_get(r->subprocess_env, "UNIQUE_ID");
+    char when[APR_RFC822_DATE_LEN];
+    casp_page_var_t vars[] = {
+        {"language", "en"},
+        {"title", text_for(r, rq, "title")},
+        {"text", text_for(r, rq, "text")},
+        {"hint", text_for(r, rq, "hint")},
+        {"link", safe_link(link)},
+        {"action", casp_action_name(d->action)},
+        {"reason", status >= 400 ? casp_answer_told_reason(d) : NULL},
+        {"user", rq->display ? rq->display : rq->verdict.user},
+        {"time", when},
+        {"id", id ? id : r->log_id},
+        {NULL, NULL}};
+
+    apr_rfc822_date(when, r->request_time);
+    apr_table_setn(r->headers_out, "Content-Security-Policy",
+                   "default-src 'none'; style-src 'unsafe-inline'; "
+                   "base-uri 'none'; form-action 'none'; "
+                   "frame-ancestors 'self'");
+    return write_out(r, rq, status, NULL, "text/html; charset=utf-8",
+                     casp_pages_render(r->pool, rq->vhost->pages, "en", vars));
+}
+
+static int send_status(request_rec *r, casp_request_t *rq, int status)
+{
+    const casp_decision_t *d = &rq->verdict.decision;
+
+    if (status == HTTP_SERVICE_UNAVAILABLE)
+        apr_table_setn(r->headers_out, "Retry-After", RETRY_AFTER);
+    if (wants_page(r, rq))
+        return send_page(r, rq, status, NULL);
+    return write_out(r, rq, status, NULL, "text/plain; charset=utf-8",
+                     apr_pstrcat(r->pool, casp_answer_told_reason(d), "\n",
+                                 NULL));
+}
+
+/* -------------------------------------------------------- the loop marker */
+
+static const char *marker_value(request_rec *r, const casp_request_t *rq)
+{
+    const char *host = casp_url_host(r->pool, rq->verdict.decision.url);
+    const char *user = rq->verdict.user ? rq->verdict.user : "";
+    const char *text =
+        apr_pstrcat(r->pool, host ? host : "", "\n", user, NULL);
+    unsigned char mac[EVP_MAX_MD_SIZE];
+    unsigned int len = 0;
+    char *hex = apr_palloc(r->pool, 33);
+
+    HMAC(EVP_sha256(), casp_runtime_key(), 32, (const unsigned char *)text,
+         strlen(text), mac, &len);
+    for (int i = 0; i < 16; i++)
+        apr_snprintf(hex + 2 * i, 3, "%02x", mac[i]);
+    return hex;
+}
+
+static bool follows_by_itself(casp_action_e action)
+{
+    return action == CASP_ACTION_SILENT_REDIRECT
+           || action == CASP_ACTION_SSO_REDIRECT;
+}
+
+bool casp_answer_marked(request_rec *r, const casp_request_t *rq)
+{
+    const char *cookies = apr_table_get(r->headers_in, "Cookie");
+    const casp_decision_t *d = &rq->verdict.decision;
+    const char *at;
+
+    if (!cookies || !d->url || !follows_by_itself(d->action))
+        return false;
+    at = ap_strstr_c(cookies, MARKER_NAME "=");
+    if (!at)
+        return false;
+    at += strlen(MARKER_NAME "=");
+    return strlen(at) >= 32 && CRYPTO_memcmp(at, marker_value(r, rq), 32) == 0;
+}
+
+static void set_marker(request_rec *r, const casp_request_t *rq)
+{
+    if (follows_by_itself(rq->verdict.decision.action)
+        && safe_link(rq->verdict.decision.url))
+        apr_table_addn(r->headers_out, "Set-Cookie",
+                       apr_psprintf(r->pool,
+                                    MARKER_NAME "=%s; Path=/; Max-Age=%d; "
+                                                "HttpOnly; SameSite=Lax%s",
+                                    marker_value(r, rq), MARKER_SECONDS,
+                                    rq->ask.https ? "; Secure" : ""));
+}
+
+/* ----------------------------------------------------------------- answers */
+
+static int send_redirect(request_rec *r, casp_request_t *rq, const char *url)
+{
+    const char *link = safe_link(url);
+
+    if (!link) {
+        ap_log_rerror(
+            APLOG_MARK, APLOG_ERR, 0, r,
+            CASPLOGNO(0140) "a redirection to \"%s\" was decided, "
+                      "which is no URL a browser may be sent to: correct the "
+                      "ExternalURL of rule %s",
+                url ? url : "", rq->verdict.decision.rule);
+        return casp_answer_error(r, rq, "no-external-url",
+                                 HTTP_SERVICE_UNAVAILABLE);
+    }
+    if (rq->own) /* a change to https is no redirection of a mailbox */
+        set_marker(r, rq);
+    apr_table_setn(r->headers_out, "Location", link);
+    if (!wants_page(r, rq))
+        return write_out(r, rq, HTTP_MOVED_TEMPORARILY, NULL,
+                         "text/plain; charset=utf-8", "");
+    return send_page(r, rq, HTTP_MOVED_TEMPORARILY, link);
+}
+
+static int send_eas_redirect(request_rec *r, casp_request_t *rq)
+{
+    apr_table_setn(r->headers_out, "X-MS-Location", rq->verdict.decision.url);
+    return write_out(r, rq, 451, "451 Device Misconfigured", NULL, "");
+}
+
+int casp_answer_send(request_rec *r, casp_request_t *rq)
+{
+    const casp_decision_t *d = &rq->verdict.decision;
+
+    switch (d->action) {
+    case CASP_ACTION_MANUAL_REDIRECT:
+    case CASP_ACTION_TEMPORARY_REDIRECT:
+        if (!wants_page(r, rq)) /* a script cannot click a link */
+            return send_redirect(r, rq, d->url);
+        return send_page(r, rq, HTTP_OK, d->url);
+    case CASP_ACTION_SILENT_REDIRECT:
+    case CASP_ACTION_SSO_REDIRECT:
+    case CASP_ACTION_AUTODISCOVER_REDIRECT:
+        return send_redirect(r, rq, d->url);
+    case CASP_ACTION_EAS_REDIRECT:
+        return send_eas_redirect(r, rq);
+    case CASP_ACTION_LOGON:
+        return casp_answer_unauthorized(r, rq, d->reason);
+    default:
+        return send_status(r, rq,
+                           d->status >= 400 ? d->status
+                                            : HTTP_SERVICE_UNAVAILABLE);
+    }
+}
+
+/* A decision that no rule made: about a logon, or a backend. */
+static void decide_here(request_rec *r, casp_request_t *rq,
+                        casp_action_e action, const char *reason,
+                        const char *rule, int status)
+{
+    casp_decision_t *d = &rq->verdict.decision;
+
+    memset(d, 0, sizeof *d);
+    d->action = action;
+    d->reason = reason;
+    d->rule = rule;
+    d->source = "ours";
+    d->status = status;
+    casp_request_decided(r, rq);
+}
+
+int casp_answer_unauthorized(request_rec *r, casp_request_t *rq,
+                             const char *reason)
+{
+    const char *realm = r->hostname ? r->hostname : "Exchange";
+
+    if (rq->verdict.decision.action != CASP_ACTION_LOGON)
+        decide_here(r, rq, CASP_ACTION_LOGON, reason, LOGON_FAILED,
+                    HTTP_UNAUTHORIZED);
+    if (rq->dir->auth & CASP_SCHEME_BASIC)
+        apr_table_setn(r->err_headers_out, "WWW-Authenticate",
+                       apr_psprintf(r->pool,
+                                    "Basic realm=\"%s\", charset=\"UTF-8\"",
+                                    ap_escape_quotes(r->pool, realm)));
+    return send_status(r, rq, HTTP_UNAUTHORIZED);
+}
+
+int casp_answer_error(request_rec *r, casp_request_t *rq, const char *reason,
+                      int status)
+{
+    /* what mod_proxy may have left of a backend's answer */
+    apr_table_clear(r->headers_out);
+    r->proxyreq = PROXYREQ_NONE;
+    decide_here(r, rq, CASP_ACTION_ERROR, reason, reason, status);
+    return send_status(r, rq, status);
+}

@@ -1,0 +1,381 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * request.c - the steps of a request, between httpd and the core.
+ *
+ * Each step reads httpd's request into the core's words, calls the core, and
+ * keeps the outcome in casp_request_t.  Nothing here decides: decision.c does.
+ * A step that was done is not done again, so that hooks may run in any order
+ * and more than once.
+ */
+
+#include "skin.h"
+
+#include <string.h>
+
+#include <apr_escape.h>
+#include <apr_strings.h>
+
+#define COUNT_ACTION(a) casp_runtime_count(CASP_COUNT_ACTIONS + (int)(a))
+
+/* ------------------------------------------------------------------- open */
+
+static bool is_https(request_rec *r, const casp_settings_t *set)
+{
+    const char *proto;
+
+    if (!strcmp(ap_http_scheme(r), "https"))
+        return true;
+    if (set->require_tls != CASP_REQTLS_FORWARDED)
+        return false;
+    /* mod_remoteip replaced the address of a proxy it trusts: only then is
+     * the header that proxy's word and not the client's. */
+    if (!r->useragent_ip || !r->connection->client_ip
+        || !strcmp(r->useragent_ip, r->connection->client_ip))
+        return false;
+    proto = apr_table_get(r->headers_in, "X-Forwarded-Proto");
+    return proto && !ap_cstr_casecmp(proto, "https");
+}
+
+/* Has another module put another URL in the place of the client's?  Then
+ * <Location> and Require judge that one, while the client's own is sent on. */
+static bool is_rewritten(request_rec *r)
+{
+    char *sent =
+        apr_pstrdup(r->pool, r->parsed_uri.path ? r->parsed_uri.path : "");
+    char *judged = apr_pstrdup(r->pool, r->uri);
+
+    /* encoded slashes are kept in one of them, as AllowEncodedSlashes says;
+     * what cannot be decoded is refused elsewhere */
+    ap_unescape_url(sent);
+    ap_unescape_url(judged);
+    return strcmp(sent, judged) != 0;
+}
+
+static void fill_ask(request_rec *r, casp_request_t *rq)
+{
+    const char *host = apr_table_get(r->headers_in, "Host");
+
+    rq->ask.method = r->method;
+    rq->ask.target = r->unparsed_uri;
+    /* an absolute request target beats the header, as httpd has it */
+    rq->ask.host = r->parsed_uri.hostinfo ? r->parsed_uri.hostinfo
+                   : host                 ? host
+                   : r->hostname          ? r->hostname
+                                          : r->server->server_hostname;
+    rq->ask.https = is_https(r, rq->vhost->settings);
+    rq->ask.rewritten = is_rewritten(r);
+    rq->ask.headers = r->headers_in;
+    rq->ask.local_address = r->connection->local_ip;
+}
+
+bool casp_request_open(request_rec *r)
+{
+    casp_vhost_t *v = casp_vhost_of(r->server);
+    casp_dir_settings_t *dir;
+    casp_request_t *rq;
+
+    if (!v->settings || !v->org || !ap_is_initial_req(r))
+        return false;
+    dir = casp_dir_settings_complete(r->pool,
+                                     ap_get_module_config(r->per_dir_config,
+                                                          &casproxy_module));
+    if (dir->mode == CASP_MODE_OFF || !casp_protocol_claims(r->uri))
+        return false;
+    rq = apr_pcalloc(r->pool, sizeof *rq);
+    rq->vhost = v;
+    rq->dir = dir;
+    rq->slot = -1;
+    rq->claimed = dir->mode != CASP_MODE_SHADOW;
+    if (rq->claimed && r->proxyreq) {
+        ap_log_rerror(
+            APLOG_MARK, APLOG_WARNING, 0, r,
+            CASPLOGNO(0130) "%s is already proxied by another "
+                      "directive (ProxyPass or RewriteRule [P]); it is left "
+                      "alone: take that directive away, or CasProxy Off here",
+                r->uri);
+        return false;
+    }
+    fill_ask(r, rq);
+    ap_set_module_config(r->request_config, &casproxy_module, rq);
+    return true;
+}
+
+/* --------------------------------------------------------------- decisions */
+
+/* The suffix that Exchange's own front appends to its IIS log, for tools that
+ * read it: items "Key:value", each ended by "_". */
+static const char *iis_log(request_rec *r, const casp_verdict_t *v)
+{
+    const casp_decision_t *d = &v->decision;
+
+    if (!d->url)
+        return NULL;
+    if (casp_action_is_proxy(d->action))
+        return apr_pstrcat(r->pool,
+                           "&Log=PrxTo:", casp_url_host(r->pool, d->url), "_",
+                           NULL);
+    return apr_pstrcat(r->pool,
+                       "&Log=RdirTo:", apr_pescape_urlencoded(r->pool, d->url),
+                       "_",
+                       d->action == CASP_ACTION_EAS_REDIRECT
+                           ? "Error:MisconfiguredDevice_"
+                           : NULL,
+                       NULL);
+}
+
+static void set_env(request_rec *r, casp_request_t *rq)
+{
+    const casp_verdict_t *v = &rq->verdict;
+    apr_table_t *env = r->subprocess_env;
+    const struct {
+        const char *name, *value;
+    } vars[] = {
+        {"CASPROXY_PROTOCOL", casp_protocol_name(v->url.protocol)},
+        {"CASPROXY_USER", v->user},
+        {"CASPROXY_MAILBOX", v->mailbox
+                                 ? casp_identity_display(r->pool, v->mailbox)
+                                 : v->url.mailbox},
+        {"CASPROXY_VERSION",
+         v->version ? casp_version_name(v->version) : NULL},
+        {"CASPROXY_SITE", v->site},
+        {"CASPROXY_ACTION", casp_action_name(v->decision.action)},
+        {"CASPROXY_REASON", v->decision.reason},
+        {"CASPROXY_RULE", v->decision.rule},
+        {"CASPROXY_TARGET", v->decision.url},
+        {"CASPROXY_IISLOG", iis_log(r, v)},
+        {"CASPROXY_CACHE", v->own ? casp_cache_name(v->cache) : NULL},
+    };
+
+    for (size_t i = 0; i < sizeof vars / sizeof *vars; i++)
+        if (vars[i].value && *vars[i].value)
+            apr_table_setn(env, vars[i].name, vars[i].value);
+    apr_table_setn(env, "CASPROXY_LOOKUP_US",
+                   apr_psprintf(r->pool, "%" APR_TIME_T_FMT, v->lookup));
+}
+
+void casp_request_decided(request_rec *r, casp_request_t *rq)
+{
+    const casp_decision_t *d = &rq->verdict.decision;
+
+    rq->decided = true;
+    set_env(r, rq);
+    if (rq->dir->diagnostics && rq->claimed) {
+        apr_table_setn(r->err_headers_out, "X-CasProxy-Decision",
+                       apr_pstrcat(r->pool, casp_action_name(d->action), "; ",
+                                   casp_answer_told_reason(d), NULL));
+        apr_table_setn(r->err_headers_out, "X-CasProxy-Rule", d->rule);
+    }
+}
+
+bool casp_request_gate(request_rec *r, casp_request_t *rq)
+{
+    if (!rq->gated && !rq->decided) {
+        rq->gated = true;
+        if (casp_verdict_before_logon(r->pool, rq->vhost->settings, rq->dir,
+                                      &rq->ask, &rq->verdict)) {
+            if (rq->verdict.url.refused)
+                casp_runtime_count(CASP_COUNT_URL_REFUSED);
+            casp_request_decided(r, rq);
+        }
+    }
+    return rq->decided;
+}
+
+static void reach(request_rec *r, casp_request_t *rq)
+{
+    apr_interval_time_t spent = rq->verdict.lookup; /* on identifying */
+
+    casp_verdict_reach(r->pool, rq->vhost->settings, rq->dir, rq->vhost->org,
+                       &rq->ask, &rq->verdict);
+    rq->verdict.lookup += spent;
+}
+
+void casp_request_decide(request_rec *r, casp_request_t *rq)
+{
+    if (rq->decided || casp_request_gate(r, rq))
+        return;
+    if (!rq->ask.user) { /* another module's word */
+        rq->ask.user = r->user;
+        rq->ask.by = r->user ? CASP_BY_OTHER : CASP_BY_NONE;
+    }
+    reach(r, rq);
+    if (!rq->ask.loop_cookie && casp_answer_marked(r, rq)) {
+        rq->ask.loop_cookie = true;
+        reach(r, rq);
+    }
+    if (rq->verdict.own) {
+        rq->own = rq->verdict.own;
+        casp_runtime_count(CASP_COUNT_CACHE + (int)rq->verdict.cache);
+    }
+    casp_request_decided(r, rq);
+}
+
+/* ---------------------------------------------------------------- identity */
+
+/* Why did a logon fail, for the log; the client learns no more than 401. */
+static int refuse(request_rec *r, casp_request_t *rq, const char *why,
+                  const char *detail)
+{
+    casp_runtime_count(CASP_COUNT_LOGON_REFUSED);
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                  CASPLOGNO(0131) "logon refused: %s for \"%s\"%s%s", why,
+                            rq->claim.name ? rq->claim.name : "",
+                            detail ? ": " : "", detail ? detail : "");
+    return casp_answer_unauthorized(r, rq, why);
+}
+
+static int unavailable(request_rec *r, casp_request_t *rq, const char *why)
+{
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                  CASPLOGNO(0132) "the directory cannot say who \"%s\" is: "
+                                  "%s",
+                            rq->claim.name, why ? why : "it does not answer");
+    return casp_answer_error(r, rq, "directory-unavailable",
+                             HTTP_SERVICE_UNAVAILABLE);
+}
+
+/* The claimed name as a record of the directory. */
+static int find_claimed(request_rec *r, casp_request_t *rq)
+{
+    const casp_settings_t *set = rq->vhost->settings;
+    casp_topology_t *t;
+    casp_user_key_t key;
+    casp_claim_e claim;
+    casp_find_e found;
+    const char *why = NULL;
+    apr_time_t start = apr_time_now();
+
+    claim = casp_identity_key(r->pool, rq->claim.name, strlen(rq->claim.name),
+                              (casp_logon_format_e)set->logon_format,
+                              set->default_domain, &key);
+    if (claim != CASP_CLAIM_OK)
+        return refuse(r, rq, casp_claim_name(claim), NULL);
+    t = casp_org_await(rq->vhost->org,
+                       start + casp_org_patience(rq->vhost->org));
+    if (!t)
+        return unavailable(r, rq, casp_org_trouble(rq->vhost->org, r->pool));
+    found = casp_org_find(rq->vhost->org, r->pool, t, &key, 0, &rq->own,
+                          &rq->own_cache, &why);
+    casp_topology_unref(t);
+    rq->verdict.lookup = apr_time_now() - start;
+    switch (found) {
+    case CASP_FIND_OK:
+        return OK;
+    case CASP_FIND_NONE:
+        return refuse(r, rq, "user-unknown", NULL);
+    case CASP_FIND_AMBIGUOUS:
+        return refuse(r, rq, "user-ambiguous", why);
+    default:
+        return unavailable(r, rq, why);
+    }
+}
+
+int casp_request_identify(request_rec *r, casp_request_t *rq)
+{
+    const char *why = NULL;
+    casp_claim_e claim;
+    casp_pw_e pw;
+    int rc;
+
+    if (rq->display)
+        return OK;
+    if (casp_request_gate(r, rq))
+        return casp_answer_send(r, rq);
+    claim = casp_identity_basic(r->pool,
+                                apr_table_get(r->headers_in, "Authorization"),
+                                &rq->claim);
+    if (claim == CASP_CLAIM_NONE || claim == CASP_CLAIM_OTHER)
+        return casp_answer_unauthorized(r, rq, "no-credentials");
+    if (claim != CASP_CLAIM_OK)
+        return refuse(r, rq, casp_claim_name(claim), NULL);
+    rc = find_claimed(r, rq);
+    if (rc != OK)
+        return rc;
+    pw = casp_org_check_password(rq->vhost->org, r->pool, rq->own,
+                                 rq->claim.password, rq->claim.password_len,
+                                 &why);
+    if (pw == CASP_PW_UNAVAILABLE)
+        return unavailable(r, rq, why);
+    if (pw != CASP_PW_OK)
+        return refuse(r, rq, casp_pw_name(pw), why);
+
+    rq->display = casp_identity_display(r->pool, rq->own);
+    r->user = apr_pstrdup(r->pool, rq->display);
+    r->ap_auth_type = "Basic";
+    rq->ask.by = CASP_BY_BASIC;
+    rq->ask.user = rq->display;
+    rq->ask.user_known = true;
+    rq->ask.own = rq->own;
+    rq->ask.own_cache = rq->own_cache;
+    return OK;
+}
+
+/* ------------------------------------------------------------------ shadow */
+
+void casp_request_shadow(request_rec *r, casp_request_t *rq)
+{
+    if (rq->decided)
+        return;
+    if (casp_verdict_before_logon(r->pool, rq->vhost->settings, rq->dir,
+                                  &rq->ask, &rq->verdict)) {
+        casp_request_decided(r, rq);
+        return;
+    }
+    /* The name is taken as it is claimed: nothing is bound, nothing granted.*/
+    if (r->user) {
+        rq->ask.user = r->user;
+        rq->ask.by = CASP_BY_OTHER;
+    }
+    else if (casp_identity_basic(r->pool,
+                                 apr_table_get(r->headers_in, "Authorization"),
+                                 &rq->claim)
+             == CASP_CLAIM_OK) {
+        rq->ask.user = rq->claim.name;
+        rq->ask.by = CASP_BY_BASIC;
+    }
+    else {
+        return; /* nobody to decide for */
+    }
+    reach(r, rq);
+    casp_request_decided(r, rq);
+}
+
+/* --------------------------------------------------------------------- log */
+
+/* httpd's log escapes what it is given; here only nothing gets a name. */
+static const char *item(const char *text)
+{
+    return text && *text ? text : "-";
+}
+
+void casp_request_log(request_rec *r, casp_request_t *rq)
+{
+    const casp_verdict_t *v = &rq->verdict;
+    const casp_decision_t *d = &v->decision;
+
+    if (rq->logged)
+        return;
+    rq->logged = true;
+    casp_runtime_count(CASP_COUNT_REQUESTS);
+    if (!rq->decided)
+        return; /* another module answered before us */
+    COUNT_ACTION(d->action);
+    ap_log_rerror(
+        APLOG_MARK, APLOG_INFO, 0, r,
+        CASPLOGNO(0133) "decision%s: user=%s mailbox=%s protocol=%s "
+                        "version=%s site=%s action=%s reason=%s rule=%s "
+                        "target=%s backend=%s "
+                        "cache=%s lookup_us=%" APR_TIME_T_FMT " status=%d%s%s",
+                  rq->claimed ? "" : " (shadow)", item(v->user),
+                  item(v->mailbox ? casp_identity_display(r->pool, v->mailbox)
+                                  : v->url.mailbox),
+                  casp_protocol_name(v->url.protocol),
+                  v->version ? casp_version_name(v->version) : "-",
+                  item(v->site), casp_action_name(d->action), d->reason,
+                  d->rule, item(d->url), item(rq->backend_base),
+                  v->own ? casp_cache_name(v->cache) : "-", v->lookup,
+                  rq->answered ? rq->answered : r->status,
+                  v->detail ? " detail=" : "",
+                  v->detail ? item(v->detail) : "");
+}

@@ -1,0 +1,185 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file skin.h
+ * What the rooms that may include httpd share: the configuration of a virtual
+ * host, the state of a request, the state of a process.
+ */
+
+#ifndef CASP_SKIN_H
+#define CASP_SKIN_H
+
+#include <httpd.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <http_request.h>
+
+#include "pages.h"
+#include "verdict.h"
+
+/* 2.4.59 brought the address life of workers that backend.c sets. */
+#if !AP_MODULE_MAGIC_AT_LEAST(20120211, 131)
+#error \
+    "mod_casproxy needs Apache httpd 2.4.59 or newer: build against newer development files (apxs)."
+#endif
+
+extern module AP_MODULE_DECLARE_DATA casproxy_module;
+#ifndef CASP_MAIN_FILE
+APLOG_USE_MODULE(casproxy);
+#endif
+
+typedef struct casp_request_t casp_request_t;
+
+/** A virtual host (or the main server). */
+typedef struct {
+    casp_settings_t *set; /**< as the directives left it; merged */
+    bool used; /**< CasProxy is not Off somewhere in here */
+
+    /* --- from here on made by post_config, then read-only */
+    casp_settings_t *settings; /**< complete; NULL where unused */
+    casp_org_t *org;
+    casp_pages_t *pages;
+    server_rec *server;
+    int index; /**< keeps the workers of virtual hosts apart */
+} casp_vhost_t;
+
+/** The virtual host's configuration, never NULL. */
+#define casp_vhost_of(s)                                      \
+    ((casp_vhost_t *)ap_get_module_config((s)->module_config, \
+                                          &casproxy_module))
+
+/** A request's state: made in translate_name, filled step by step. */
+struct casp_request_t {
+    casp_vhost_t *vhost;
+    casp_dir_settings_t *dir; /**< complete, for this location */
+    bool claimed; /**< ours to answer; false: Shadow */
+    bool gated; /**< before_logon was asked */
+    bool decided;
+    bool logged;
+    bool trying; /**< mod_proxy works for us right now */
+    casp_ask_t ask;
+    casp_verdict_t verdict;
+
+    casp_claim_t claim; /**< what Basic claimed; wiped with r->pool */
+    const casp_mailbox_t *own; /**< of the verified (or trusted) user */
+    casp_cache_e own_cache;
+    const char *display; /**< "CONTOSO\ada" */
+
+    bool busy; /**< the candidate had too much to do */
+    int backend; /**< index of the candidate being tried */
+    const char *backend_host; /**< Host header for it */
+    const char *backend_base; /**< scheme://host[:port] it is reached at */
+    int answered; /**< the status of our own answer; 0: none */
+    int slot; /**< in the table of requests in flight; -1: none */
+};
+
+#define casp_request_of(r)                                       \
+    ((casp_request_t *)ap_get_module_config((r)->request_config, \
+                                            &casproxy_module))
+
+/* ---- config.c */
+
+extern command_rec casp_commands[];
+void *casp_config_create_server(apr_pool_t *p, server_rec *s);
+void *casp_config_merge_server(apr_pool_t *p, void *base, void *add);
+void *casp_config_create_dir(apr_pool_t *p, char *path);
+void *casp_config_merge_dir(apr_pool_t *p, void *base, void *add);
+/** The check_config hook: everything that "httpd -t" can know. */
+int casp_config_check(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
+                      server_rec *s);
+/** -D DUMP_CASPROXY. */
+void casp_config_dump(apr_pool_t *p, server_rec *s);
+/** "mail.contoso.test:443", as messages and the dump name a vhost. */
+const char *casp_config_name(apr_pool_t *p, const server_rec *s);
+/** The state directory where no directive names one. */
+const char *casp_config_default_state_dir(apr_pool_t *p);
+
+/* ---- runtime.c */
+
+int casp_runtime_pre_config(apr_pool_t *p);
+int casp_runtime_post_config(apr_pool_t *p, apr_pool_t *plog,
+                             apr_pool_t *ptemp, server_rec *s);
+void casp_runtime_child_init(apr_pool_t *p, server_rec *s);
+
+/** What is counted, in shared memory, per action and per event. */
+typedef enum {
+    CASP_COUNT_REQUESTS = 0,
+    CASP_COUNT_ACTIONS, /**< one each for casp_action_e from here */
+    /** one each for casp_cache_e from here */
+    CASP_COUNT_CACHE = CASP_COUNT_ACTIONS + CASP_ACTION_COUNT,
+    CASP_COUNT_LOGON_REFUSED = CASP_COUNT_CACHE + CASP_CACHE_NEGATIVE + 1,
+    CASP_COUNT_URL_REFUSED,
+    CASP_COUNT_BACKEND_FAILED,
+    CASP_COUNT_BACKEND_RETRIED,
+    CASP_COUNT_MAX
+} casp_count_e;
+void casp_runtime_count(int what);
+
+/** Enter a request into this process's table of requests in flight. */
+void casp_runtime_enter(request_rec *r, casp_request_t *rq);
+/** A request in flight, copied. */
+typedef struct {
+    bool used;
+    casp_guid_t user;
+    apr_time_t since;
+    casp_protocol_e protocol;
+    long connection;
+    char target[64];
+} casp_flight_t;
+/** Call back for every request in flight, under the table's lock. */
+void casp_runtime_flights(void (*visit)(void *baton,
+                                        const casp_flight_t *flight),
+                          void *baton);
+/** The key of this start: HMAC of the redirection marker; 32 bytes. */
+const unsigned char *casp_runtime_key(void);
+
+/* ---- request.c: the steps */
+
+/** Step 0: is it ours?  @return false: no concern of this module. */
+bool casp_request_open(request_rec *r);
+/** What needs no user: the URL, the protocol, TLS. @return true: decided. */
+bool casp_request_gate(request_rec *r, casp_request_t *rq);
+/** Who asks?  @return OK, or DONE: answered. */
+int casp_request_identify(request_rec *r, casp_request_t *rq);
+/** Where to?  Idempotent. */
+void casp_request_decide(request_rec *r, casp_request_t *rq);
+/** A decision that was made elsewhere than in the rules: variables, headers. */
+void casp_request_decided(request_rec *r, casp_request_t *rq);
+/** Shadow: decide and tell, touch nothing. */
+void casp_request_shadow(request_rec *r, casp_request_t *rq);
+/** The one line in the log, and the counters. */
+void casp_request_log(request_rec *r, casp_request_t *rq);
+
+/* ---- answer.c */
+
+/** Answer a decision that is no proxying; writes all of it. @return DONE. */
+int casp_answer_send(request_rec *r, casp_request_t *rq);
+/** What a stranger is told of a decision: of a failed logon, nothing. */
+const char *casp_answer_told_reason(const casp_decision_t *d);
+/** Ask for credentials: 401. @a reason: a stable code. @return DONE. */
+int casp_answer_unauthorized(request_rec *r, casp_request_t *rq,
+                             const char *reason);
+/** An error that came up after the decision. @return DONE. */
+int casp_answer_error(request_rec *r, casp_request_t *rq, const char *reason,
+                      int status);
+/** Did the marker of the very redirection that was just decided come back,
+ *  so that a browser goes round in circles? */
+bool casp_answer_marked(request_rec *r, const casp_request_t *rq);
+
+/* ---- backend.c */
+
+/** Resolve mod_proxy's symbols and join its hooks; from pre_config.
+ *  @return OK or an error that has been logged */
+int casp_backend_attach(apr_pool_t *p);
+void casp_backend_register(void);
+apr_status_t casp_backend_child_init(apr_pool_t *p, server_rec *s);
+/** Make the request mod_proxy's: handler, URL of the first candidate. */
+void casp_backend_prepare(request_rec *r, casp_request_t *rq);
+/** The handler: try the candidates. */
+int casp_backend_handler(request_rec *r, casp_request_t *rq);
+/** Once a second: workers that nobody needs any more. */
+void casp_backend_tick(apr_time_t now);
+
+#endif /* CASP_SKIN_H */
