@@ -1,0 +1,559 @@
+#!/usr/bin/python3 -B
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""exchange.py - simulated Exchange servers of every generation.
+
+    t/lab/exchange.py up DIR [FILE.json...]    start, wait until all listen
+    t/lab/exchange.py down DIR                 stop
+    t/lab/exchange.py run DIR [FILE.json...]   the same in the foreground
+
+One process plays all servers of the sample organisation (org.py servers);
+each FILE.json adds servers or changes them by name.  Loopback only.  DIR gets
+
+    requests.jsonl   one JSON object for each request that arrived
+    servers.json     name -> {"url", "fqdn", "version"}
+    map.conf         a CasProxyBackendMap line for each server
+    pid              of the process
+
+What a server may be: name, fqdn, version, tls, names (of its certificate),
+address, port, cas, mailbox (roles), and how it is odd:
+    auth   basic (offers Negotiate, NTLM and Basic, takes Basic; the default),
+           basic-only, ntlm-only (takes nothing here), refuse, forms, anonymous
+    cert   lab (the default), self: self-signed
+    down   in the map, but nobody listens
+    slow   seconds before each answer
+
+What a request may ask for, in its query, to be answered oddly:
+    sim=slow:SECONDS  sim=chunked  sim=trickle  sim=STATUS (440, 500, ...)
+    sim=close (in mid-response)  sim=drop (without an answer)  sim=big:BYTES
+    sim=redirect:URL  sim=location:fqdn|host|address  sim=headers (echo)
+A server's own behaviour changes at run time by GET /sim/set?auth=refuse and
+so on, and back by GET /sim/reset; only tests know that path.
+"""
+import asyncio
+import base64
+import hashlib
+import html
+import json
+import os
+import random
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import org
+import pki
+
+NAMES = {200: 'OK', 201: 'Created', 204: 'No Content', 207: 'Multi-Status',
+         302: 'Moved Temporarily', 401: 'Unauthorized', 403: 'Forbidden',
+         404: 'Not Found', 440: 'Login Timeout', 501: 'Not Implemented',
+         500: 'Internal Server Error', 502: 'Bad Gateway',
+         503: 'Service Unavailable'}
+LEGACY = ('exchange', 'public', 'exchweb', 'exadmin')
+ALWAYS = ('microsoft-server-activesync',)
+MODERN = ALWAYS + ('owa', 'ews', 'autodiscover', 'oab', 'rpc',
+                   'unifiedmessaging')
+DIRECTORIES = {'2000': LEGACY, '2003': LEGACY + ALWAYS + ('oma',),
+               '2007': MODERN + LEGACY,
+               '2010': MODERN + LEGACY + ('ecp', 'powershell')}
+NEWEST = DIRECTORIES['2010'] + ('mapi',)
+BUILD = {'2007': '8.3.83.6', '2010': '14.3.123.4', '2013': '15.0.1497.2',
+         '2016': '15.1.2507.6', '2019': '15.2.221.12'}
+CHALLENGES = {'basic': ('Negotiate', 'NTLM', 'Basic'),
+              'basic-only': ('Basic',), 'ntlm-only': ('Negotiate', 'NTLM'),
+              'refuse': ('Negotiate', 'NTLM', 'Basic')}
+WEBDAV = ('OPTIONS, TRACE, GET, HEAD, DELETE, PUT, POST, COPY, MOVE, MKCOL, '
+          'PROPFIND, PROPPATCH, LOCK, UNLOCK, SUBSCRIBE, UNSUBSCRIBE, POLL, '
+          'NOTIFY, BCOPY, BMOVE, BDELETE, BPROPFIND, BPROPPATCH, SEARCH')
+
+
+class Lab:
+    """What all servers share."""
+
+    def __init__(self, folder, password, users):
+        self.password, self.users = password, users
+        self.connections = 0
+        self.log = os.open(folder + '/requests.jsonl',
+                           os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def record(self, **what):
+        line = json.dumps(what, ensure_ascii=False) + '\n'
+        os.write(self.log, line.encode('utf-8', 'surrogateescape'))
+
+    def user_of(self, authorization):
+        """The user whom Basic credentials prove, or None."""
+        scheme, _, blob = authorization.partition(' ')
+        if scheme.lower() != 'basic':
+            return None
+        try:
+            text = base64.b64decode(blob, validate=True).decode()
+        except ValueError:
+            return None
+        name, _, password = text.partition(':')
+        if password != self.password:
+            return None
+        known = self.users.get(name.lower())
+        if known or not name:
+            return known
+        if '\\' in name:
+            return name
+        return '%s\\%s' % (org.DOMAIN, name.split('@')[0])
+
+
+class Request:
+    def __init__(self, method, target, http, headers):
+        self.method, self.target, self.http = method, target, http
+        self.headers = headers
+        parts = urlsplit(target if target.startswith('/') else '/')
+        self.path = unquote(parts.path)
+        self.query = parse_qsl(parts.query, keep_blank_values=True)
+        self.sim = dict(v.partition(':')[::2] for k, v in self.query
+                        if k == 'sim')
+        self.body, self.digest = 0, hashlib.sha256()
+
+    def get(self, name, default=''):
+        return next((v for k, v in self.headers if k.lower() == name),
+                    default)
+
+    @property
+    def directory(self):
+        return self.path.split('/')[1].lower() if '/' in self.path else ''
+
+
+class Answer(Exception):
+    """A response; raised where there is nothing more to think about."""
+
+    def __init__(self, status, body='', kind='text/html; charset=utf-8',
+                 headers=()):
+        super().__init__(status)
+        self.status = status
+        self.body = body if isinstance(body, bytes) else body.encode()
+        self.headers = [('Content-Type', kind)] if body else []
+        self.headers += list(headers)
+
+
+class Server:
+    def __init__(self, lab, spec):
+        self.lab, self.spec, self.first = lab, spec, dict(spec)
+        self.name, self.version = spec['name'], spec['version']
+        self.fqdn = spec['fqdn']
+        self.address, self.port = spec['address'], spec['port']
+
+    @property
+    def url(self):
+        return '%s://%s:%d' % ('https' if self.spec.get('tls') else 'http',
+                               self.address, self.port)
+
+    # ------------------------------------------------- thinking, no I/O
+
+    def authenticate(self, request):
+        mode = self.spec.get('auth', 'basic')
+        authorization = request.get('authorization')
+        if mode == 'anonymous':
+            return 'anonymous'
+        if mode in ('basic', 'basic-only'):
+            user = self.lab.user_of(authorization)
+            if user:
+                return user
+        if mode == 'forms':
+            raise Answer(302, headers=[(
+                'Location', 'https://%s/owa/auth/logon.aspx?url=%s&reason=0'
+                % (request.get('host', self.fqdn), request.path))])
+        raise Answer(401, 'You are not authorized to view this page', headers=[
+            ('WWW-Authenticate', c + (' realm="%s"' % self.fqdn
+                                      if c == 'Basic' else ''))
+            for c in CHALLENGES[mode]])
+
+    def think(self, request):
+        """Raises the answer, always; returns the user through it."""
+        newer = self.version >= '2013'
+        if request.path.startswith('/sim/'):
+            self.change(request)
+        if newer and request.path.lower().endswith('/healthcheck.htm'):
+            raise Answer(200, '200 OK<br/>' + self.fqdn)
+        if request.directory not in DIRECTORIES.get(self.version, NEWEST):
+            raise Answer(404, 'The system cannot find the file specified.')
+        if request.directory == 'exchweb':
+            raise Answer(200, '/* Exchange %s */' % self.version, 'text/css')
+        user = self.authenticate(request)
+        request.user = user
+        self.oddly(request, user)
+        if request.directory in LEGACY:
+            self.legacy(request, user)
+        if self.version == '2007' and not self.spec.get('cas'):
+            raise Answer(404, 'No Client Access role on this server.')
+        if request.directory in ('owa', 'ecp'):
+            self.page(request, user)
+        if request.directory == 'microsoft-server-activesync' and \
+                request.method == 'OPTIONS':
+            raise Answer(200, headers=[
+                ('MS-Server-ActiveSync', '14.3'), ('Public', 'OPTIONS,POST'),
+                ('MS-ASProtocolVersions', '2.5,12.0,12.1,14.0,14.1')])
+        raise Answer(200, '%s of %s on %s (%s)\n' % (
+            request.directory, user, self.name, self.version), 'text/plain')
+
+    def change(self, request):
+        if request.path == '/sim/reset':
+            self.spec.clear()
+            self.spec.update(self.first)
+        for name, value in request.query:
+            self.spec[name] = value
+        raise Answer(200, json.dumps(self.spec), 'application/json')
+
+    def oddly(self, request, user):
+        sim = request.sim
+        status = next((int(s) for s in sim if s.isdigit()), 0)
+        if status:
+            raise Answer(status, 'As you asked: %d' % status)
+        if 'headers' in sim:
+            raise Answer(200, json.dumps(dict(
+                server=self.name, method=request.method, user=user,
+                target=request.target, headers=request.headers)),
+                'application/json')
+        if 'big' in sim:
+            raise Answer(200, b'x' * int(sim['big']),
+                         'application/octet-stream')
+        if 'redirect' in sim:
+            raise Answer(302, headers=[('Location', sim['redirect'])])
+        if 'location' in sim or '/redirect-test' in request.path:
+            scheme = 'https' if self.spec.get('tls') else 'http'
+            host = {'host': request.get('host'), 'address': '%s:%d' % (
+                self.address, self.port)}.get(sim.get('location'), self.fqdn)
+            url = '%s://%s/%s/?arrived=1' % (scheme, host, request.directory)
+            raise Answer(302, 'moved', headers=[
+                ('Location', url), ('Content-Location', url)])
+
+    def text(self, request, user):
+        """Whose mailbox is shown, as every page of the lab words it."""
+        parts = [p for p in request.path.split('/')[2:] if p]
+        if parts and '@' in parts[0]:
+            return 'mailbox of %s opened by %s on %s (%s)' % (
+                parts[0], user, self.name, self.version)
+        return 'mailbox of %s on %s (%s)' % (user, self.name, self.version)
+
+    def page(self, request, user):
+        headers = [
+            ('X-OWA-Version', BUILD[self.version]),
+            ('Set-Cookie', 'UserContext=%s; Domain=%s; path=/%s; secure; '
+             'HttpOnly' % (hashlib.md5(user.encode()).hexdigest(), self.fqdn,
+                           request.directory))]
+        if self.version >= '2013':
+            headers += [('X-FEServer', self.name), ('X-BEServer', self.name)]
+        raise Answer(200, '<!DOCTYPE html><html><head><title>Outlook Web App '
+                     '- %s</title></head><body><h1>%s</h1><p>%s %s</p></body>'
+                     '</html>\n' % (
+                         self.name, html.escape(self.text(request, user)),
+                         html.escape(request.method),
+                         html.escape(request.target)), headers=headers)
+
+    def legacy(self, request, user):
+        if self.version >= '2010' or \
+                (self.version == '2007' and not self.spec.get('mailbox')):
+            raise Answer(302, headers=[('Location', 'https://%s/owa' % (
+                request.get('host', self.fqdn)))])
+        https = request.get('front-end-https').lower() == 'on'
+        base = 'http%s://%s' % ('s' if https else '',
+                                request.get('host', self.fqdn))
+        method = request.method
+        if method in ('GET', 'HEAD', 'POST'):
+            own = request.path if request.path.count('/') > 1 and \
+                len(request.path) > len(request.directory) + 2 else \
+                '/%s/%s/' % (request.directory, user.split('\\')[-1])
+            raise Answer(200, '<html><head><base href="%s%s"></head><body>'
+                         '<h1>%s</h1><p>%s %s</p></body></html>\n' % (
+                             base, html.escape(own),
+                             html.escape(self.text(request, user)),
+                             html.escape(method),
+                             html.escape(request.target)))
+        self.webdav(request, base)
+
+    def webdav(self, request, base):
+        method = request.method
+        if method == 'OPTIONS':
+            raise Answer(200, headers=[
+                ('Allow', WEBDAV), ('DAV', '1, 2'),
+                ('MS-Author-Via', 'DAV'), ('MS-Exchange-Permanent-URL',
+                                           base + request.path)])
+        if method in ('PROPFIND', 'SEARCH', 'PROPPATCH', 'BPROPFIND',
+                      'BPROPPATCH', 'BDELETE', 'X-MS-ENUMATTS', 'BCOPY',
+                      'BMOVE', 'POLL'):
+            raise Answer(207, '<?xml version="1.0"?><a:multistatus '
+                         'xmlns:a="DAV:"><a:response><a:href>%s%s</a:href>'
+                         '<a:propstat><a:status>HTTP/1.1 200 OK</a:status>'
+                         '</a:propstat></a:response></a:multistatus>\n'
+                         % (base, html.escape(request.path)), 'text/xml')
+        if method in ('MOVE', 'COPY'):
+            goal = urlsplit(request.get('destination'))
+            here = urlsplit(base)
+            if goal.hostname not in (here.hostname, self.fqdn) or \
+                    goal.scheme not in ('http', here.scheme):
+                raise Answer(502, 'Destination is another server: %s'
+                             % html.escape(request.get('destination')))
+            raise Answer(201, headers=[('Location', base + goal.path)])
+        if method in ('PUT', 'MKCOL'):
+            raise Answer(201, headers=[('Location', base + request.path)])
+        if method in ('DELETE', 'UNLOCK', 'UNSUBSCRIBE'):
+            raise Answer(204)
+        if method in ('LOCK', 'SUBSCRIBE', 'NOTIFY'):
+            raise Answer(200, headers=[('Subscription-ID', '1')])
+        raise Answer(501, 'No such method')
+
+    # ------------------------------------------------------------ wire
+
+    async def serve(self, reader, writer):
+        self.lab.connections += 1
+        number = self.lab.connections
+        try:
+            while await self.one(reader, writer, number):
+                pass
+        except (OSError, ValueError, EOFError, asyncio.LimitOverrunError,
+                ssl.SSLError):
+            pass
+        finally:
+            writer.close()
+
+    async def one(self, reader, writer, number):
+        """One request and its answer; False: the connection ends."""
+        head = await reader.readuntil(b'\r\n\r\n')
+        lines = head.decode('utf-8', 'surrogateescape').split('\r\n')
+        method, target, http = lines[0].split(' ', 2)
+        request = Request(method, target, http, [
+            [k, v.strip()] for k, _, v in (x.partition(':')
+                                           for x in lines[1:] if x)])
+        request.user = None
+        if request.get('expect').lower() == '100-continue':
+            writer.write(b'HTTP/1.1 100 Continue\r\n\r\n')
+        await self.swallow(request, reader)
+        delay = float(request.sim.get('slow') or self.spec.get('slow', 0))
+        if delay:
+            await asyncio.sleep(delay)
+        try:
+            self.think(request)
+        except Answer as made:
+            answer = made
+        self.lab.record(
+            time=time.time(), server=self.name, connection=number,
+            method=method, target=target, http=http, headers=request.headers,
+            body=request.body, body_sha256=request.digest.hexdigest(),
+            user=request.user, status=answer.status)
+        if 'drop' in request.sim:
+            return False
+        return await self.send(request, answer, writer, number)
+
+    @staticmethod
+    async def swallow(request, reader):
+        """Read a request's body, whatever its framing."""
+        async def take(left):
+            while left:
+                data = await reader.read(min(left, 65536))
+                if not data:
+                    raise EOFError
+                request.body += len(data)
+                request.digest.update(data)
+                left -= len(data)
+        if 'chunked' in request.get('transfer-encoding').lower():
+            while True:
+                size = int((await reader.readline()).split(b';')[0], 16)
+                await take(size)
+                if not size:
+                    while (await reader.readline()).strip():
+                        pass
+                    return
+                await reader.readline()
+        await take(int(request.get('content-length', '0')))
+
+    async def send(self, request, answer, writer, number):
+        keep = request.http == 'HTTP/1.1' and \
+            'close' not in request.get('connection').lower()
+        chunked = request.http == 'HTTP/1.1' and \
+            ('chunked' in request.sim or 'trickle' in request.sim)
+        headers = [('Server', 'Microsoft-IIS/7.5'),
+                   ('X-Backend', self.name),
+                   ('X-Backend-Connection', str(number))] + answer.headers
+        if chunked:
+            headers.append(('Transfer-Encoding', 'chunked'))
+        elif answer.status != 204:
+            headers.append(('Content-Length', str(len(answer.body))))
+        if not keep:
+            headers.append(('Connection', 'close'))
+        head = 'HTTP/1.1 %d %s\r\n' % (answer.status, NAMES.get(
+            answer.status, 'As Asked')) + ''.join(
+                '%s: %s\r\n' % h for h in headers) + '\r\n'
+        body = b'' if request.method == 'HEAD' else answer.body
+        out = head.encode('utf-8', 'surrogateescape')
+        if 'close' in request.sim:
+            writer.write(out + body[:len(body) // 2])
+            await writer.drain()
+            return False
+        if not chunked:
+            writer.write(out + body)
+        else:
+            writer.write(out)
+            size = 7 if 'trickle' in request.sim else 50
+            for i in range(0, len(body), size):
+                part = body[i:i + size]
+                writer.write(b'%x\r\n%b\r\n' % (len(part), part))
+                if 'trickle' in request.sim:
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+            if request.method != 'HEAD':
+                writer.write(b'0\r\n\r\n')
+        await writer.drain()
+        return keep
+
+
+# -------------------------------------------------------------- starting
+
+def specifications(files):
+    """The organisation's servers, with what the files add or change."""
+    found = {s['name']: s for s in org.simulated()}
+    users, password = org.users_index(), org.PASSWORD
+    for name in files:
+        with open(name, encoding='utf-8') as text:
+            told = json.load(text)
+        users.update(told.get('users', {}))
+        password = told.get('password', password)
+        for server in told.get('servers', []):
+            found.setdefault(server['name'], {}).update(server)
+    for i, spec in enumerate(found.values()):
+        spec.setdefault('fqdn', spec['name'].lower() + '.' + org.DNS)
+        spec.setdefault('version', '2010')
+        spec.setdefault('tls', True)
+        spec.setdefault('cas', True)
+        spec.setdefault('address', '127.0.0.%d' % (20 + i % 200))
+    return list(found.values()), users, password
+
+
+def bind(spec):
+    """A listening socket on a free port below the ephemeral ones."""
+    for _ in range(200):
+        port = int(spec.get('port') or random.randint(20000, 31999))
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((spec['address'], port))
+        except OSError:
+            sock.close()
+            if spec.get('port'):
+                raise
+            continue
+        spec['port'] = port
+        if spec.get('down'):
+            sock.close()
+            return None
+        sock.listen(1024)
+        return sock
+    raise OSError('no free port on ' + spec['address'])
+
+
+def contexts(folder, specs):
+    """A TLS context signed by the lab's CA, and one that signs itself."""
+    made = {}
+    ca_dir = os.environ.get('CA_DIR', folder + '/ca')
+    for kind in ('lab', 'self'):
+        names = [n for s in specs if s.get('cert', 'lab') == kind
+                 for n in [s['fqdn'], s['address'], *s.get('names', [])]]
+        cert = pki.issue(ca_dir, 'exchange-' + kind, list(dict.fromkeys(
+            ['exchange.' + org.DNS] + names)), kind == 'self')
+        made[kind] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made[kind].load_cert_chain(*cert)
+    return made
+
+
+def write(folder, name, text):
+    """Whole or not at all: whoever waits for a file reads all of it."""
+    with open(folder + '/.' + name, 'w', encoding='utf-8') as out:
+        out.write(text)
+    os.rename(folder + '/.' + name, folder + '/' + name)
+
+
+async def run(folder, files):
+    specs, users, password = specifications(files)
+    lab = Lab(folder, password, users)
+    tls = contexts(folder, specs)
+    servers, listening = [], []
+    for spec in specs:
+        sock = bind(spec)
+        server = Server(lab, spec)
+        servers.append(server)
+        if sock:
+            listening.append(await asyncio.start_server(
+                server.serve, sock=sock, limit=1 << 20,
+                ssl=tls[spec.get('cert', 'lab')] if spec['tls'] else None))
+    write(folder, 'map.conf', ''.join(
+        'CasProxyBackendMap %s %s\n' % (s.fqdn, s.url) for s in servers))
+    write(folder, 'pid', '%d\n' % os.getpid())
+    write(folder, 'servers.json', json.dumps(
+        {s.name: dict(url=s.url, fqdn=s.fqdn, version=s.version)
+         for s in servers}, indent=1))
+    ended = asyncio.Event()
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sig, ended.set)
+    await ended.wait()
+
+
+def up(folder, files):
+    os.makedirs(folder, exist_ok=True)
+    down(folder)
+    for name in ('servers.json', 'requests.jsonl'):
+        if os.path.exists(folder + '/' + name):
+            os.unlink(folder + '/' + name)
+    with open(folder + '/exchange.log', 'ab') as log:
+        started = subprocess.Popen(
+            [sys.executable, '-B', os.path.abspath(__file__), 'run', folder,
+             *files], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True)
+    for _ in range(300):
+        if os.path.exists(folder + '/servers.json'):
+            with open(folder + '/servers.json', encoding='utf-8') as text:
+                print('Exchange: %d simulated servers (process %d)' % (
+                    len(json.load(text)), started.pid))
+            return
+        if started.poll() is not None:
+            break
+        time.sleep(0.05)
+    sys.exit('exchange.py: did not start; see %s/exchange.log' % folder)
+
+
+def ours(pid):
+    try:
+        with open('/proc/%d/cmdline' % pid, 'rb') as text:
+            return b'exchange.py' in text.read()
+    except OSError:
+        return False
+
+
+def down(folder):
+    try:
+        with open(folder + '/pid', encoding='ascii') as text:
+            pid = int(text.read())
+    except (OSError, ValueError):
+        return
+    for sig in (signal.SIGTERM, signal.SIGKILL):
+        for _ in range(60):
+            if not ours(pid):
+                break
+            os.kill(pid, sig)
+            time.sleep(0.05)
+    os.unlink(folder + '/pid')
+
+
+def main(words):
+    if len(words) < 2 or words[0] not in ('up', 'down', 'run'):
+        sys.exit(__doc__)
+    folder = os.path.abspath(words[1])
+    if words[0] == 'run':
+        os.makedirs(folder, exist_ok=True)
+        asyncio.run(run(folder, words[2:]))
+    elif words[0] == 'up':
+        up(folder, [os.path.abspath(f) for f in words[2:]])
+    else:
+        down(folder)
+
+
+if __name__ == '__main__':
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback on Ctrl-C
+    main(sys.argv[1:])
