@@ -1,0 +1,202 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+#
+# Wrong configurations stop "httpd -t" with the virtual host, the directive
+# and what would be right; right ones pass in any order of modules.
+use strict;
+use warnings;
+use Apache::Test qw(-withtestmore);
+use CaspHttpd;
+use CaspTest;
+
+begin();
+
+my $count = 0;
+my $run = lab()->{run};
+CaspLab::spew("$run/secret", "x\n");
+chmod 0600, "$run/secret";
+my @directory = ('CasProxyDirectory ldaps://dc1.contoso.test',
+    "CasProxyDirectoryBind CONTOSO\\svc file:$run/secret");
+
+sub try {
+    my ($lines, %o) = @_;
+    my $vhost = sub {
+        my ($to) = @_;
+        my $port = $to->{port};
+        return join "\n", "<VirtualHost *:$port>", '    ServerName wrong.test',
+            (map {"    $_"} @$lines), '</VirtualHost>', '';
+    };
+    my $httpd = CaspHttpd->new('conf' . ++$count, $vhost, plain => 1, %o);
+    my ($code, $text) = $httpd->test;
+    return ($code, $text, $httpd);
+}
+
+sub refused {
+    my ($name, $pattern, $lines, %o) = @_;
+    my ($code, $text) = try($lines, %o);
+    isnt $code, 0, "refused: $name" or diag $text;
+    like $text, $pattern, "$name: and why";
+    unlike $text, qr/CP\d+: .{0,20}$/m, "$name: in words";
+    return $text;
+}
+
+sub accepted {
+    my ($name, $lines, %o) = @_;
+    my ($code, $text, $httpd) = try($lines, %o);
+    is $code, 0, "accepted: $name" or diag $text;
+    return ($text, $httpd);
+}
+
+# ------------------------------------------------------------------- right
+
+accepted('two directives', ['CasProxy On', @directory]);
+accepted('an export', ['CasProxy On', "CasProxyDirectory ldif:$run/contoso.ldif"]);
+accepted('ldapi', ['CasProxy On', 'CasProxyDirectory ldapi://%2Frun%2Fldapi']);
+accepted('off, with nothing else', ['CasProxy Off']);
+accepted('directives without CasProxy', [@directory]);
+accepted('several directories', ['CasProxy On', "$directory[0] ldaps://dc2.contoso.test:3636",
+    $directory[1]]);
+accepted('StartTLS', ['CasProxy On', 'CasProxyDirectory ldap://dc1',
+    $directory[1], 'CasProxyDirectoryTLS StartTLS']);
+accepted('a Location', [@directory, '<Location /owa>', 'CasProxy On',
+    'CasProxyDiagnostics On', 'CasProxyAuth Basic', '</Location>']);
+accepted('an If', [@directory, 'CasProxy On', '<If "-R \'10.0.0.0/8\'">',
+    'CasProxyAuth None', '</If>']);
+{
+    my ($text) = accepted('a silent 2010', ['CasProxy On', @directory,
+        'CasProxyFrontEnd 2010', 'CasProxyCrossSiteRedirectType Silent']);
+    like $text, qr/wrong\.test.*CasProxyCrossSiteRedirectType is ignored/,
+        'but told that it has no choice';
+}
+
+# ------------------------------------------------------------------- wrong
+
+my $here = qr/wrong\.test(?::\d+)?: /;
+# name, what it says, lines
+for my $case (
+    ['no directory', qr/${here}CasProxyDirectory is missing/, ['CasProxy On']],
+    ['no account', qr/${here}CasProxyDirectoryBind is missing/,
+        ['CasProxy On', 'CasProxyDirectory ldaps://dc1']],
+    ['plain text unsaid', qr/${here}CasProxyDirectoryTLS is missing/,
+        ['CasProxy On', 'CasProxyDirectory ldap://dc1', $directory[1]]],
+    ['a secret in the open', qr/CasProxyDirectoryBind .*file:/,
+        ['CasProxy On', $directory[0], 'CasProxyDirectoryBind svc geheim']],
+    ['a secret that is not there', qr/CasProxyDirectoryBind: \S+ cannot be found/,
+        ['CasProxy On', $directory[0], 'CasProxyDirectoryBind svc file:/nowhere/x']],
+    ['a mode nobody knows', qr/${here}CasProxy .*"Onn" is not known.*On.*Redirect/,
+        ['CasProxy Onn', @directory]],
+    ['a version nobody knows', qr/${here}CasProxyFrontEnd .*"2011" is not known.*2010SP2/,
+        ['CasProxy On', @directory, 'CasProxyFrontEnd 2011']],
+    ['a directory of http', qr/CasProxyDirectory .*ldaps:/,
+        ['CasProxy On', 'CasProxyDirectory http://dc1', $directory[1]]],
+    ['an export and a server', qr/CasProxyDirectory .*an export stands alone/,
+        ['CasProxy On', "CasProxyDirectory ldif:$run/contoso.ldif ldaps://dc1"]],
+    ['an export that is not there', qr/CasProxyDirectory: \S+ cannot be found/,
+        ['CasProxy On', 'CasProxyDirectory ldif:/nowhere/x.ldif']],
+    ['a CA file that is not there', qr/CasProxyDirectoryCAFile: \S+ cannot be found/,
+        ['CasProxy On', @directory, 'CasProxyDirectoryCAFile /nowhere/ca.pem']],
+    ['a URL that is none', qr/CasProxyExternalURL .*mail/,
+        ['CasProxy On', @directory, 'CasProxyExternalURL mail']],
+    ['a javascript URL', qr/CasProxyFailbackURL/,
+        ['CasProxy On', @directory, 'CasProxyFailbackURL javascript:alert(1)']],
+    ['a negative time', qr/CasProxyTopologyRefresh .*whole number/,
+        ['CasProxy On', @directory, 'CasProxyTopologyRefresh -1']],
+    ['a time that is no number', qr/CasProxyMailboxCache .*ttl/,
+        ['CasProxy On', @directory, 'CasProxyMailboxCache ttl=soon']],
+    ['a key nobody knows', qr/CasProxyMailboxCache .*is not known/,
+        ['CasProxy On', @directory, 'CasProxyMailboxCache life=3']],
+    ['pools out of order', qr/${here}CasProxyDirectoryPool: .*out of order/,
+        ['CasProxy On', @directory, 'CasProxyDirectoryPool min=9 smax=4 hmax=2']],
+    ['a protocol nobody knows', qr/CasProxyPublish .*is not known/,
+        ['CasProxy On', @directory, 'CasProxyPublish OWA IMAP']],
+    ['a policy nobody knows', qr/CasProxyUrlPolicy .*Enforce/,
+        ['CasProxy On', @directory, 'CasProxyUrlPolicy Maybe']],
+    ['None beside Basic', qr/CasProxyAuth .*None trusts another module/,
+        ['CasProxy On', @directory, 'CasProxyAuth None Basic']],
+    ['what is not built yet', qr/CasProxyAuth .*not built into this version/,
+        ['CasProxy On', @directory, 'CasProxyAuth Forms']],
+    ['a backend map without URL', qr/CasProxyBackendMap/,
+        ['CasProxy On', @directory, 'CasProxyBackendMap host']],
+    ['a cache without provider', qr/CasProxySharedCache: no provider "nosuch"/,
+        ['CasProxy On', @directory, 'CasProxySharedCache nosuch:x']],
+    ['pages that are not there', qr/CasProxyPages: \S+ cannot be found/,
+        ['CasProxy On', @directory, 'CasProxyPages /nowhere']],
+    ['a directive nobody knows', qr/CasProxyNonsense/,
+        ['CasProxy On', @directory, 'CasProxyNonsense On']],
+    ['no argument', qr/CasProxyFrontEnd/,
+        ['CasProxy On', @directory, 'CasProxyFrontEnd']],
+    ['two arguments', qr/CasProxySite/,
+        ['CasProxy On', @directory, 'CasProxySite Berlin Munich']],
+    ['<Directory>', qr/CasProxy .*<Directory>.*<Location>/,
+        [@directory, "<Directory $run>", 'CasProxy On', '</Directory>']],
+    ['<Files>', qr/CasProxy .*<Files>.*<Location>/,
+        [@directory, '<Files x>', 'CasProxy On', '</Files>']],
+    ['<Proxy>', qr/CasProxy .*<Proxy>/,
+        [@directory, '<Proxy *>', 'CasProxy On', '</Proxy>']],
+    ['a server directive in <Location>', qr/CasProxyDirectory/,
+        ['<Location /owa>', @directory, '</Location>']],
+    ['a FrontEnd in <Location>', qr/CasProxyFrontEnd/,
+        ['CasProxy On', @directory, '<Location /owa>', 'CasProxyFrontEnd 2013',
+            '</Location>']],
+    ['a FrontEnd in <If>', qr/CasProxyFrontEnd/,
+        ['CasProxy On', @directory, '<If "true">', 'CasProxyFrontEnd 2013',
+            '</If>']],
+    ['the same failback twice', qr/CasProxyFailbackURL .*has a line already/,
+        ['CasProxy On', @directory, 'CasProxyFailbackURL https://a.test/owa Berlin',
+            'CasProxyFailbackURL https://b.test/owa Berlin']]) {
+    my ($name, $pattern, $lines) = @$case;
+    my $text = refused($name, $pattern, $lines);
+    unlike $text, qr/geheim/, "$name: no secret in the message";
+}
+
+# -------------------------------------------------------------- the modules
+
+my @on = ('CasProxy On', @directory);
+refused('no mod_proxy', qr/${here}mod_proxy is not loaded: LoadModule proxy_module/,
+    \@on, without => ['proxy', 'proxy_http', 'http2', 'proxy_http2']);
+refused('no mod_proxy_http',
+    qr/${here}mod_proxy_http is not loaded: LoadModule proxy_http_module/, \@on,
+    without => ['proxy_http']);
+refused('no mod_socache_shmcb', qr/socache_shmcb_module/, \@on,
+    without => ['socache_shmcb', 'ssl']);
+accepted('no mod_proxy, and off', ['CasProxy Off'],
+    without => ['proxy', 'proxy_http', 'http2']);
+{
+    my $lines = lab()->module_lines;
+    my ($own, @others) = split /^/m, $lines;
+    accepted('casproxy loaded first', \@on, modules => join '', $own, @others);
+    accepted('casproxy loaded last', \@on, modules => join '', @others, $own);
+    my ($proxy) = grep {/ proxy_module /} @others;
+    accepted('mod_proxy first', \@on, modules => join '', $proxy,
+        grep({ $_ ne $proxy } @others), $own);
+}
+# .htaccess is read while requests run: the file is refused, not the server.
+{
+    my ($text, $httpd) = accepted('a folder with .htaccess', ['CasProxy Off',
+        '<Location />', 'Require all granted', '</Location>'],
+        global => '<Directory />' . "\nAllowOverride All\n</Directory>\n");
+    File::Path::make_path("$httpd->{dir}/htdocs/x");
+    CaspLab::spew("$httpd->{dir}/htdocs/x/.htaccess", "CasProxy On\n");
+    CaspLab::spew("$httpd->{dir}/htdocs/x/index.html", "x\n");
+    $httpd->start;
+    is $httpd->ask('clear', '/x/')->status, 500, '.htaccess is refused';
+    like $httpd->log, qr/CasProxy(?: not allowed here|.*stands in \.htaccess)/,
+        'and why';
+    is $httpd->ask('clear', '/owa/')->status, 404,
+        'a server whose CasProxy is off is inert';
+    is scalar($httpd->errors(qr/htaccess|AH00526|not allowed here/)), 0,
+        'nothing else in its log' or diag $httpd->errors;
+    $httpd->stop;
+    ok !$httpd->pid || !CaspLab::is_ours($httpd->pid, $httpd->{dir}),
+        'and it is gone';
+}
+# The sample of the documents.
+SKIP: {
+    my $sample = "$CaspLab::TOP/docs/sample-vhost.conf";
+    skip 'no sample yet', 1 if !-e $sample;
+    my $httpd = CaspHttpd->new('sample', undef, plain => 1,
+        global => "Include \"$sample\"\n");
+    local $ENV{CASPROXY_BIND_PASSWORD} = 'x';
+    my ($code, $text) = $httpd->test;
+    is $code, 0, 'the sample virtual host is accepted' or diag $text;
+}
+finish();

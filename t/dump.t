@@ -1,0 +1,76 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+#
+# httpd -t -D DUMP_CASPROXY tells what is in force, in the very language that
+# casproxyctl reads.
+use strict;
+use warnings;
+use Apache::Test qw(-withtestmore);
+use CaspHttpd;
+use CaspTest;
+
+begin(ad => 1);
+
+my $dir = lab()->{dir};
+sub dump_of {
+    my ($conf) = @_;
+    return CaspLab::run(lab()->{httpd}, '-f', $conf, '-t', '-D',
+        'DUMP_CASPROXY');
+}
+my $text = dump_of("$dir/conf/httpd.conf");
+my $file = CaspLab::spew(lab()->{run} . '/dump.conf', $text =~ s/^Syntax OK\n//mr);
+
+like $text, qr/^Syntax OK$/m, 'the configuration is right';
+unlike $text, qr/@{[lab()->{password}]}/, 'no password in it';
+like $text, qr/CasProxyDirectoryBind .*svc-casproxy/, 'the account is told';
+for my $front ('mail', 'f2007', 'f2019', 'ldif', 'clear') {
+    like $text, qr/<VirtualHost $front\.contoso\.test:\d+>/, "$front is told";
+}
+unlike $text, qr/<VirtualHost off\./, 'one that is off is not';
+
+# Reading it back: the same verdicts as from the front's own file.
+for my $case (
+    [mail => 'clara', '/owa/'], [mail => 'ada', '/owa/'],
+    [silent => 'clara', '/owa/'], [redirect => 'ada', '/owa/'],
+    [f2007 => 'fritz', '/exchange/'], [f2013 => 'ida', '/owa/'],
+    [narrow => 'ada', '/ecp/'], [vouched => 'CONTOSO\\ada', '/owa/'],
+    [ldif => 'CONTOSO\\bert', '/owa/'], ['clear-on' => 'ada', '/owa/']) {
+    my ($front, $user, $path) = @$case;
+    my $host = "$front.contoso.test";
+    my @ask = (user => $user, url => ($front =~ /^clear/ ? 'http' : 'https')
+        . "://$host$path");
+    my $own = explain(front => $front, @ask);
+    ok $own->{action}, "$front, $user, $path: an answer"
+        or diag $own->{text};
+    is_deeply explain(config => $file, vhost => $host, @ask), $own,
+        "$front, $user, $path: the dump says the same";
+}
+# By a pipe, as a person would.
+{
+    my $said = CaspLab::run('sh', '-c', 'exec "$0" explain --config - '
+        . '--vhost mail.contoso.test --user ada --url /owa/ --json <"$1"',
+        lab()->{ctl}, $file);
+    like $said, qr/"action":"direct"/, 'explain --config - reads a pipe';
+}
+{
+    my $none = explain(config => $file, vhost => 'none.contoso.test',
+        user => 'ada', url => '/owa/');
+    is $none->{exit}, 2, 'a virtual host that is not there: wrong usage';
+}
+# Locations, and a dump of a dump.
+{
+    my $httpd = CaspHttpd->new('dump', sub {
+        return lab()->front($_[0], 'where', mode => 'Off', vhost => [
+            '<Location /owa>', 'CasProxy On', 'CasProxyDiagnostics On',
+            '</Location>', '<Location /ecp>', 'CasProxy Shadow',
+            '</Location>']);
+    });
+    my $told = dump_of("$httpd->{dir}/conf/httpd.conf");
+    like $told, qr{<Location "/owa">\s+CasProxy On\s}, 'a <Location> is told';
+    like $told, qr{<Location "/ecp">\s+CasProxy Shadow\s}, 'and another';
+    $file = CaspLab::spew(lab()->{run} . '/dump2.conf', $told =~ s/^Syntax OK\n//mr);
+    is explain(config => $file, vhost => 'where.contoso.test', user => 'ada',
+        url => 'https://where.contoso.test/owa/')->{action}, 'direct',
+        'and read back';
+    unlike $told, qr/<VirtualHost mail/, 'only its own hosts';
+}
+finish();

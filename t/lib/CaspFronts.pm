@@ -1,0 +1,140 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+#
+# CaspFronts - the virtual hosts of the suite's httpd, and what lies in its
+# DocumentRoot. Which test leans on which front is told beside it.
+package CaspFronts;
+
+use strict;
+use warnings;
+use File::Path ();
+use CaspLab ();
+
+our %VERSIONS = (
+    f2007 => '2007', f2010 => '2010', f2010sp1 => '2010SP1',
+    f2010sp2 => '2010SP2', f2010sp3 => '2010SP3', f2013 => '2013',
+    f2016 => '2016', f2019 => '2019');
+my $HERE = 'CasProxyExternalURL https://mail.contoso.test/owa';
+
+# name: passwords of the people whom another module vouches for
+my @FILE_USERS = ('CONTOSO\\ada', 'CONTOSO\\bert', 'CONTOSO\\clara',
+    'CONTOSO\\fritz', 'CONTOSO\\gina', 'CONTOSO\\ida', 'CONTOSO\\dora',
+    'CONTOSO\\karl', 'CONTOSO\\nils', 'CONTOSO\\otto', 'CONTOSO\\sven',
+    'CONTOSO\\hugo', 'CONTOSO\\olga', 'CONTOSO\\nora', 'CONTOSO\\nobody',
+    'CONTOSO\\emil', 'CONTOSO\\quirin', 'CONTOSO\\lina', 'CONTOSO\\leon',
+    'CONTOSO\\lotte', 'CONTOSO\\xaver', 'ada@contoso.test', 'ulf');
+
+# A folder called owa: mod_dir must not see it, and inert fronts serve it.
+sub documents {
+    my ($lab) = @_;
+    my $root = "$lab->{dir}/htdocs";
+    File::Path::make_path("$root/owa", "$root/exchange", "$root/plain");
+    CaspLab::spew("$root/owa/index.html", "the folder owa\n");
+    CaspLab::spew("$root/exchange/index.html", "the folder exchange\n");
+    CaspLab::spew("$root/plain/index.html", "no Exchange path\n");
+    CaspLab::spew("$root/owax.html", "not below owa\n");
+    my $crypt = crypt $lab->{password}, '$5$casproxy';
+    CaspLab::spew("$lab->{run}/passwords",
+        map {"$_:$crypt\n"} @FILE_USERS, 'stranger');
+    return;
+}
+
+sub another_module {
+    my ($lab) = @_;
+    return ('<Location />', '    AuthType Basic', '    AuthName other',
+        '    AuthBasicProvider file',
+        "    AuthUserFile \"$lab->{run}/passwords\"",
+        '    Require valid-user', '</Location>');
+}
+
+sub versions {
+    my ($lab) = @_;
+    return map {
+        $lab->front($lab, $_, version => $VERSIONS{$_},
+            site => $VERSIONS{$_} ge '2013' ? 'Stockholm' : 'Berlin',
+            lines => [$HERE])
+    } sort keys %VERSIONS;
+}
+
+sub modes {
+    my ($lab) = @_;
+    return (
+        $lab->front($lab, 'mail', lines => [$HERE]),
+        $lab->front($lab, 'silent', version => '2010SP3', lines => [$HERE,
+            'CasProxyCrossSiteRedirectType Silent']),
+        $lab->front($lab, 'redirect', mode => 'Redirect', lines => [$HERE]),
+        $lab->front($lab, 'redirect13', mode => 'Redirect',
+            version => '2013', site => 'Stockholm', lines => [$HERE]),
+        $lab->front($lab, 'shadow', mode => 'Shadow', lines => [$HERE]),
+        $lab->front($lab, 'off', mode => 'Off', lines => [$HERE]),
+        $lab->front($lab, 'narrow', lines => [$HERE,
+            'CasProxyPublish OWA Legacy', 'CasProxyDiagnostics Off']));
+}
+
+# What the directory calls so, and another module says who it is.
+sub vouched {
+    my ($lab) = @_;
+    return (
+        $lab->front($lab, 'vouched', lines => [$HERE, 'CasProxyAuth None'],
+            vhost => [another_module($lab)]),
+        $lab->front($lab, 'ldif', lines => [$HERE, 'CasProxyAuth None'],
+            directory => ["CasProxyDirectory ldif:$lab->{run}/contoso.ldif"],
+            vhost => [another_module($lab)]));
+}
+
+sub towards_backends {
+    my ($lab) = @_;
+    my $ca = "SSLProxyCACertificateFile \"$lab->{run}/ca/ca.pem\"";
+    return (
+        $lab->front($lab, 'loose', lines => [$HERE], proxy => [
+            'SSLProxyEngine On', 'SSLProxyVerify none',
+            'SSLProxyCheckPeerName off', 'SSLProxyCheckPeerExpire off']),
+        $lab->front($lab, 'wrongca', lines => [$HERE], proxy => [
+            'SSLProxyEngine On', 'SSLProxyVerify require',
+            "SSLProxyCACertificateFile \"$lab->{run}/otherca/ca.pem\""]),
+        $lab->front($lab, 'noengine', lines => [$HERE], proxy => []));
+}
+
+sub authorized {
+    my ($lab) = @_;
+    my %where = (
+        valid => ['Require valid-user'],
+        # Require's words are an expression: a backslash is doubled in it
+        ada => ['Require user CONTOSO\\\\ada'],
+        version => ['Require casproxy-version 2010 2013'],
+        site => ['Require casproxy-site Munich Berlin'],
+        action => ['Require casproxy-action direct proxy'],
+        notaction => ['<RequireAll>', 'Require all granted',
+            'Require not casproxy-action manual-redirect', '</RequireAll>'],
+        nobody => ['Require ip 192.0.2.1'],
+        denied => ['Require all denied'],
+        granted => ['Require all granted'],
+        ipuser => ['<RequireAll>', 'Require ip 192.0.2.1',
+            'Require valid-user', '</RequireAll>'],
+        any => ['Satisfy Any', 'Order deny,allow', 'Allow from 127.0.0.1',
+            'Require valid-user']);
+    return map {
+        $lab->front($lab, "req-$_", lines => [$HERE], vhost => [
+            '<Location />', (map {"    $_"} @{ $where{$_} }), '</Location>'])
+    } sort keys %where;
+}
+
+sub in_the_clear {
+    my ($lab) = @_;
+    return map {
+        my ($name, $value) = @$_;
+        $lab->front($lab, $name, plain => 1, lines => [$HERE,
+            "CasProxyRequireTLS $value"], vhost => [
+            $value eq 'Forwarded' ? ('RemoteIPHeader X-Forwarded-For',
+                'RemoteIPInternalProxy 127.0.0.1') : ()])
+    } (['clear', 'Off'], ['clear-on', 'On'], ['clear-fwd', 'Forwarded']);
+}
+
+sub all {
+    my ($lab) = @_;
+    documents($lab);
+    $lab->tool('pki.py', "$lab->{run}/otherca", 'other', 'other');
+    return join '', modes($lab), versions($lab), vouched($lab),
+        towards_backends($lab), authorized($lab), in_the_clear($lab);
+}
+
+1;
