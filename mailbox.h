@@ -53,7 +53,7 @@ typedef enum {
     CASP_MB_STRINGS
 } casp_mailbox_string_e;
 
-#define CASP_MAILBOX_VERSION 1
+#define CASP_MAILBOX_VERSION 2
 #define CASP_MAILBOX_MAX 4096 /**< bytes of a record */
 
 /**
@@ -67,6 +67,7 @@ typedef struct {
     uint32_t flags;
     int64_t read_at; /**< apr_time_t */
     int64_t recipient_type;
+    int64_t password_set; /**< pwdLastSet as it stands; 0: not known */
     casp_guid_t user, mailbox, database, server;
     uint8_t object_version; /**< casp_version_e of msExchVersion */
     uint8_t sid_len;

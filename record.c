@@ -19,13 +19,16 @@
 #include "mailbox.h"
 
 /* Only what a Global Catalog holds may stand here: a GC answers without the
- * others and says nothing about it.  t/unit/gc_attrs.txt is the register. */
+ * others and says nothing about it.  t/unit/gc_attrs.txt is the register.
+ * pwdLastSet is the exception: where it is missing, a changed password is
+ * noticed when the old one no longer binds. */
 const char *const casp_mailbox_attrs[] = {"objectClass",
                                           "objectGUID",
                                           "objectSid",
                                           "sAMAccountName",
                                           "userPrincipalName",
                                           "userAccountControl",
+                                          "pwdLastSet",
                                           "mail",
                                           "mailNickname",
                                           "proxyAddresses",
@@ -327,6 +330,7 @@ casp_mailbox_t *casp_mailbox_of_entry(apr_pool_t *p, const casp_entry_t *e,
     m->size = (uint16_t)size;
     m->read_at = now;
     m->recipient_type = casp_entry_int(e, "msExchRecipientTypeDetails", 0);
+    m->password_set = casp_entry_int(e, "pwdLastSet", 0);
     m->flags = record_flags(e, m->recipient_type);
     m->user = casp_entry_guid(e);
     m->object_version =
