@@ -27,7 +27,8 @@ What a request may ask for, in its query, to be answered oddly:
     sim=close (in mid-response)  sim=drop (without an answer)  sim=big:BYTES
     sim=redirect:URL  sim=location:fqdn|host|address  sim=headers (echo)
 A server's own behaviour changes at run time by GET /sim/set?auth=refuse and
-so on, and back by GET /sim/reset; only tests know that path.
+so on, and back by GET /sim/reset; GET /sim/password?CONTOSO%5Cada=WORD gives
+somebody a password of their own, at all servers.  Only tests know that path.
 """
 import asyncio
 import base64
@@ -44,6 +45,7 @@ import sys
 import time
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import ews
 import org
 import pki
 
@@ -68,6 +70,19 @@ CHALLENGES = {'basic': ('Negotiate', 'NTLM', 'Basic'),
 WEBDAV = ('OPTIONS, TRACE, GET, HEAD, DELETE, PUT, POST, COPY, MOVE, MKCOL, '
           'PROPFIND, PROPPATCH, LOCK, UNLOCK, SUBSCRIBE, UNSUBSCRIBE, POLL, '
           'NOTIFY, BCOPY, BMOVE, BDELETE, BPROPFIND, BPROPPATCH, SEARCH')
+GONE = 'expires=Thu, 01-Jan-1970 00:00:00 GMT'
+SIGNED_OUT = ('<!DOCTYPE html><html><head><title>Outlook Web App</title></head>'
+              '<body><h1>You have been signed out</h1></body></html>\n')
+# A page that stays open and asks its server now and then, as OWA's does.
+APP = '''<p><button id="poll">Check for new messages</button>
+<output id="state">-</output></p>
+<script>
+document.getElementById('poll').onclick = function () {
+  fetch('/owa/ev.owa?oeh=1&ns=Poll').then(function (answer) {
+    document.getElementById('state').textContent = answer.status;
+  });
+};
+</script>'''
 
 
 class Lab:
@@ -75,6 +90,7 @@ class Lab:
 
     def __init__(self, folder, password, users):
         self.password, self.users = password, users
+        self.passwords = {}  # of users who have another
         self.connections = 0
         self.log = os.open(folder + '/requests.jsonl',
                            os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -93,14 +109,12 @@ class Lab:
         except ValueError:
             return None
         name, _, password = text.partition(':')
-        if password != self.password:
-            return None
-        known = self.users.get(name.lower())
-        if known or not name:
-            return known
-        if '\\' in name:
-            return name
-        return '%s\\%s' % (org.DOMAIN, name.split('@')[0])
+        user = self.users.get(name.lower())
+        if not user and name:
+            user = name if '\\' in name else '%s\\%s' % (
+                org.DOMAIN, name.split('@')[0])
+        good = self.passwords.get(user, self.password)
+        return user if password == good else None
 
 
 class Request:
@@ -113,6 +127,7 @@ class Request:
         self.sim = dict(v.partition(':')[::2] for k, v in self.query
                         if k == 'sim')
         self.body, self.digest = 0, hashlib.sha256()
+        self.text = b''  # of a body, where somebody reads it
 
     def get(self, name, default=''):
         return next((v for k, v in self.headers if k.lower() == name),
@@ -177,16 +192,23 @@ class Server:
         if request.directory not in DIRECTORIES.get(self.version, NEWEST):
             raise Answer(404, 'The system cannot find the file specified.')
         if request.directory == 'exchweb':
-            raise Answer(200, '/* Exchange %s */' % self.version, 'text/css')
+            self.exchweb(request)
         user = self.authenticate(request)
         request.user = user
         self.oddly(request, user)
+        self.sign_out(request)
         if request.directory in LEGACY:
             self.legacy(request, user)
         if self.version == '2007' and not self.spec.get('cas'):
             raise Answer(404, 'No Client Access role on this server.')
         if request.directory in ('owa', 'ecp'):
             self.page(request, user)
+        if request.path.lower() == '/ews/exchange.asmx' and \
+                request.method == 'POST':
+            status, text = ews.Mailbox(
+                '%s@%s' % (user.split('\\')[-1].lower(), org.DNS), self.name,
+                self.version, BUILD[self.version]).answer(request.text)
+            raise Answer(status, text, ews.KIND)
         if request.directory == 'microsoft-server-activesync' and \
                 request.method == 'OPTIONS':
             raise Answer(200, headers=[
@@ -199,6 +221,9 @@ class Server:
         if request.path == '/sim/reset':
             self.spec.clear()
             self.spec.update(self.first)
+        if request.path == '/sim/password':
+            self.lab.passwords.update(request.query)
+            raise Answer(204)
         for name, value in request.query:
             self.spec[name] = value
         raise Answer(200, json.dumps(self.spec), 'application/json')
@@ -242,12 +267,46 @@ class Server:
                            request.directory))]
         if self.version >= '2013':
             headers += [('X-FEServer', self.name), ('X-BEServer', self.name)]
+        app = request.path.lower() == '/owa/app.aspx'
+        if app:
+            headers.append(('Cache-Control', 'no-cache, no-store'))
         raise Answer(200, '<!DOCTYPE html><html><head><title>Outlook Web App '
-                     '- %s</title></head><body><h1>%s</h1><p>%s %s</p></body>'
-                     '</html>\n' % (
+                     '- %s</title></head><body><h1>%s</h1><p>%s %s</p>%s'
+                     '</body></html>\n' % (
                          self.name, html.escape(self.text(request, user)),
                          html.escape(request.method),
-                         html.escape(request.target)), headers=headers)
+                         html.escape(request.target), APP if app else ''),
+                     headers=headers)
+
+    def exchweb(self, request):
+        """Files that need no logon; its page after a sign-out is one."""
+        if request.path.lower().endswith('/usa/logoff.asp'):
+            request.user = self.lab.user_of(request.get('authorization'))
+            raise Answer(200, SIGNED_OUT, headers=[
+                ('Set-Cookie', '%s=; path=/; %s' % (name, GONE))
+                for name in ('sessionid', 'cadata')])
+        raise Answer(200, '/* Exchange %s */' % self.version, 'text/css')
+
+    def sign_out(self, request):
+        """The sign-out URLs of every generation."""
+        path = request.path.lower().rstrip('/')
+        if request.directory in LEGACY and self.version <= '2003' and any(
+                (k.lower(), v.lower()) == ('cmd', 'logoff')
+                for k, v in request.query):
+            raise Answer(200, SIGNED_OUT)
+        if path == '/ecp/logoff.aspx':
+            raise Answer(302, headers=[('Location', '/owa/logoff.owa')])
+        if path in ('/owa/auth/logoff.aspx', '/owa/auth/signout.aspx'):
+            raise Answer(200, SIGNED_OUT)
+        if path == '/owa/logoff.owa':
+            raise Answer(302, headers=[
+                ('Set-Cookie', 'UserContext=; Domain=%s; path=/owa; %s'
+                 % (self.fqdn, GONE)),
+                ('Location', 'https://%s/owa/auth/%s' % (
+                    request.get('host', self.fqdn),
+                    'logoff.aspx?Cmd=logoff' if self.version == '2007'
+                    else 'logoff.aspx?Cmd=logoff&src=exch'
+                    if self.version == '2010' else 'signout.aspx'))])
 
     def legacy(self, request, user):
         if self.version >= '2010' or \
@@ -353,6 +412,8 @@ class Server:
                     raise EOFError
                 request.body += len(data)
                 request.digest.update(data)
+                if request.directory == 'ews' and request.body <= ews.LIMIT:
+                    request.text += data
                 left -= len(data)
         if 'chunked' in request.get('transfer-encoding').lower():
             while True:

@@ -2,7 +2,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 #
 # packages.sh list|missing|install GROUP... - the Debian packages that
-# ./quickstart and ./runtests need.  Groups: build, lab, test.
+# ./quickstart and ./runtests need.  Groups: build, lab, test, browser.
 #
 # "install" needs root and is silent where nothing is missing.  Services that
 # packages bring along (samba's, slapd) are neither started nor enabled: the
@@ -17,6 +17,8 @@ lab='apache2-bin samba samba-ad-provision samba-dsdb-modules
 test='libcmocka-dev libapache2-mod-perl2 libwww-perl libjson-perl perl
     valgrind clang clang-format nghttp2-client apache2-utils iproute2
     util-linux git xz-utils'
+# keytool, of the JRE that DavMail brings, makes its trust store
+browser='chromium chromium-driver fonts-dejavu-core davmail openssl'
 
 wanted() {
     # shellcheck disable=SC2086  # lists of words, one line each
@@ -25,6 +27,7 @@ wanted() {
         build) echo $build ;;
         lab) echo $lab ;;
         test) echo $test ;;
+        browser) echo $browser ;;
         *) echo "packages.sh: no such group: $group" >&2; exit 2 ;;
         esac
     done
@@ -79,6 +82,7 @@ install_missing() {
         case $package in
         samba) units='smbd nmbd samba-ad-dc' ;;
         slapd) units=slapd ;;
+        davmail) units=davmail-server ;;
         *) continue ;;
         esac
         for unit in $units; do
