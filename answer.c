@@ -31,8 +31,6 @@
 /* A body that is not worth a new connection is read and dropped. */
 #define DISCARD_MAX (64 * 1024)
 #define RETRY_AFTER "30"
-/* The "rule" of a logon that failed here: no row of the table gives it. */
-#define LOGON_FAILED "logon"
 
 /* ------------------------------------------------------------------- parts */
 
@@ -63,9 +61,9 @@ static void common_headers(request_rec *r)
     apr_table_setn(h, "Referrer-Policy", "no-referrer");
 }
 
-static int write_out(request_rec *r, casp_request_t *rq, int status,
-                     const char *status_line, const char *type,
-                     const char *body)
+int casp_answer_write(request_rec *r, casp_request_t *rq, int status,
+                      const char *status_line, const char *type,
+                      const char *body)
 {
     if (!rq->answered && !r->handler)
         ap_run_insert_error_filter(r); /* mod_headers' "Header always" */
@@ -74,6 +72,7 @@ static int write_out(request_rec *r, casp_request_t *rq, int status,
     rq->answered = status;
     settle_body(r);
     common_headers(r);
+    casp_forms_cookies(r, rq, r->headers_out);
     if (type)
         ap_set_content_type(r, type);
     ap_set_content_length(r, (apr_off_t)strlen(body));
@@ -82,8 +81,18 @@ static int write_out(request_rec *r, casp_request_t *rq, int status,
     return DONE;
 }
 
-static bool wants_page(request_rec *r, const casp_request_t *rq)
+const char *casp_answer_language(request_rec *r, casp_request_t *rq)
 {
+    apr_table_mergen(r->headers_out, "Vary", "Accept-Language");
+    return casp_pages_language(rq->vhost->pages,
+                               apr_table_get(r->headers_in,
+                                             "Accept-Language"));
+}
+
+bool casp_answer_wants_page(request_rec *r, const casp_request_t *rq)
+{
+    if (rq->logon) /* a person has just sent a form */
+        return true;
     return casp_protocol_page_load(r->method, r->headers_in, &rq->verdict.url)
            && (rq->verdict.url.protocol == CASP_PROTO_OWA
                || rq->verdict.url.protocol == CASP_PROTO_ECP
@@ -95,30 +104,31 @@ static bool wants_page(request_rec *r, const casp_request_t *rq)
  * be told, one that a failed logon gave may not. */
 const char *casp_answer_told_reason(const casp_decision_t *d)
 {
-    return d->action == CASP_ACTION_LOGON && !strcmp(d->rule, LOGON_FAILED)
+    return d->action == CASP_ACTION_LOGON
+                   && !strcmp(d->rule, CASP_LOGON_FAILED)
                ? "credentials-needed"
                : d->reason;
 }
 
 /* "<action>.<reason>.<part>", else "<action>.<part>". */
 static const char *text_for(request_rec *r, casp_request_t *rq,
-                            const char *part)
+                            const char *language, const char *part)
 {
     const casp_decision_t *d = &rq->verdict.decision;
     const char *action = casp_action_name(d->action);
-    const char *text = casp_pages_text(rq->vhost->pages, "en",
+    const char *text = casp_pages_text(rq->vhost->pages, language,
                                        apr_pstrcat(r->pool, action, ".",
                                                    casp_answer_told_reason(d),
                                                    ".", part, NULL));
 
     if (!text)
-        text = casp_pages_text(rq->vhost->pages, "en",
+        text = casp_pages_text(rq->vhost->pages, language,
                                apr_pstrcat(r->pool, action, ".", part, NULL));
     return text ? text : "";
 }
 
 /* A link goes to http or https and nowhere else, whatever a directory says. */
-static const char *safe_link(const char *url)
+const char *casp_answer_safe_link(const char *url)
 {
     if (!url || *ap_scan_vchar_obstext(url)
         || (ap_cstr_casecmpn(url, "https://", 8)
@@ -127,18 +137,21 @@ static const char *safe_link(const char *url)
     return url;
 }
 
-static int send_page(request_rec *r, casp_request_t *rq, int status,
-                     const char *link)
+int casp_answer_page(request_rec *r, casp_request_t *rq, int status,
+                     const char *status_line, const char *link)
 {
     const casp_decision_t *d = &rq->verdict.decision;
     const char *id = apr_table_get(r->subprocess_env, "UNIQUE_ID");
+    const char *language = casp_answer_language(r, rq);
     char when[APR_RFC822_DATE_LEN];
     casp_page_var_t vars[] = {
-        {"language", "en"},
-        {"title", text_for(r, rq, "title")},
-        {"text", text_for(r, rq, "text")},
-        {"hint", text_for(r, rq, "hint")},
-        {"link", safe_link(link)},
+        {"language", language},
+        {"title", text_for(r, rq, language, "title")},
+        {"text", text_for(r, rq, language, "text")},
+        {"hint", text_for(r, rq, language, "hint")},
+        {"host", r->hostname},
+        {d->action == CASP_ACTION_LOGON ? "logon" : "link",
+         casp_answer_safe_link(link)},
         {"action", casp_action_name(d->action)},
         {"reason", status >= 400 ? casp_answer_told_reason(d) : NULL},
         {"user", rq->display ? rq->display : rq->verdict.user},
@@ -151,8 +164,11 @@ static int send_page(request_rec *r, casp_request_t *rq, int status,
                    "default-src 'none'; style-src 'unsafe-inline'; "
                    "base-uri 'none'; form-action 'none'; "
                    "frame-ancestors 'self'");
-    return write_out(r, rq, status, NULL, "text/html; charset=utf-8",
-                     casp_pages_render(r->pool, rq->vhost->pages, "en", vars));
+    return casp_answer_write(r, rq, status, status_line,
+                             "text/html; charset=utf-8",
+                             casp_pages_render(r->pool, rq->vhost->pages,
+                                               CASP_PAGE_PLAIN, language,
+                                               vars));
 }
 
 static int send_status(request_rec *r, casp_request_t *rq, int status)
@@ -161,11 +177,11 @@ static int send_status(request_rec *r, casp_request_t *rq, int status)
 
     if (status == HTTP_SERVICE_UNAVAILABLE)
         apr_table_setn(r->headers_out, "Retry-After", RETRY_AFTER);
-    if (wants_page(r, rq))
-        return send_page(r, rq, status, NULL);
-    return write_out(r, rq, status, NULL, "text/plain; charset=utf-8",
-                     apr_pstrcat(r->pool, casp_answer_told_reason(d), "\n",
-                                 NULL));
+    if (casp_answer_wants_page(r, rq))
+        return casp_answer_page(r, rq, status, NULL, NULL);
+    return casp_answer_write(r, rq, status, NULL, "text/plain; charset=utf-8",
+                             apr_pstrcat(r->pool, casp_answer_told_reason(d),
+                                         "\n", NULL));
 }
 
 /* -------------------------------------------------------- the loop marker */
@@ -208,10 +224,10 @@ bool casp_answer_marked(request_rec *r, const casp_request_t *rq)
     return strlen(at) >= 32 && CRYPTO_memcmp(at, marker_value(r, rq), 32) == 0;
 }
 
-static void set_marker(request_rec *r, const casp_request_t *rq)
+void casp_answer_mark(request_rec *r, const casp_request_t *rq)
 {
     if (follows_by_itself(rq->verdict.decision.action)
-        && safe_link(rq->verdict.decision.url))
+        && casp_answer_safe_link(rq->verdict.decision.url))
         apr_table_addn(r->headers_out, "Set-Cookie",
                        apr_psprintf(r->pool,
                                     MARKER_NAME "=%s; Path=/; Max-Age=%d; "
@@ -224,7 +240,7 @@ static void set_marker(request_rec *r, const casp_request_t *rq)
 
 static int send_redirect(request_rec *r, casp_request_t *rq, const char *url)
 {
-    const char *link = safe_link(url);
+    const char *link = casp_answer_safe_link(url);
 
     if (!link) {
         ap_log_rerror(
@@ -237,32 +253,39 @@ static int send_redirect(request_rec *r, casp_request_t *rq, const char *url)
                                  HTTP_SERVICE_UNAVAILABLE);
     }
     if (rq->own) /* a change to https is no redirection of a mailbox */
-        set_marker(r, rq);
+        casp_answer_mark(r, rq);
     apr_table_setn(r->headers_out, "Location", link);
-    if (!wants_page(r, rq))
-        return write_out(r, rq, HTTP_MOVED_TEMPORARILY, NULL,
-                         "text/plain; charset=utf-8", "");
-    return send_page(r, rq, HTTP_MOVED_TEMPORARILY, link);
+    if (!casp_answer_wants_page(r, rq))
+        return casp_answer_write(r, rq, HTTP_MOVED_TEMPORARILY, NULL,
+                                 "text/plain; charset=utf-8", "");
+    return casp_answer_page(r, rq, HTTP_MOVED_TEMPORARILY, NULL, link);
 }
 
 static int send_eas_redirect(request_rec *r, casp_request_t *rq)
 {
     apr_table_setn(r->headers_out, "X-MS-Location", rq->verdict.decision.url);
-    return write_out(r, rq, 451, "451 Device Misconfigured", NULL, "");
+    return casp_answer_write(r, rq, 451, "451 Device Misconfigured", NULL, "");
 }
 
 int casp_answer_send(request_rec *r, casp_request_t *rq)
 {
     const casp_decision_t *d = &rq->verdict.decision;
 
+    if (rq->signed_out)
+        return casp_forms_signed_out(r, rq);
+    if (d->action == CASP_ACTION_TEMPORARY_REDIRECT)
+        rq->forget = true; /* the next request is to ask anew */
     switch (d->action) {
     case CASP_ACTION_MANUAL_REDIRECT:
     case CASP_ACTION_TEMPORARY_REDIRECT:
-        if (!wants_page(r, rq)) /* a script cannot click a link */
+        if (!casp_answer_wants_page(r, rq)) /* a script cannot click a link */
             return send_redirect(r, rq, d->url);
-        return send_page(r, rq, HTTP_OK, d->url);
-    case CASP_ACTION_SILENT_REDIRECT:
+        return casp_answer_page(r, rq, HTTP_OK, NULL, d->url);
     case CASP_ACTION_SSO_REDIRECT:
+        if (rq->logon)
+            return casp_forms_carry(r, rq);
+        return send_redirect(r, rq, d->url);
+    case CASP_ACTION_SILENT_REDIRECT:
     case CASP_ACTION_AUTODISCOVER_REDIRECT:
         return send_redirect(r, rq, d->url);
     case CASP_ACTION_EAS_REDIRECT:
@@ -276,8 +299,7 @@ int casp_answer_send(request_rec *r, casp_request_t *rq)
     }
 }
 
-/* A decision that no rule made: about a logon, or a backend. */
-static void decide_here(request_rec *r, casp_request_t *rq,
+void casp_answer_decide(request_rec *r, casp_request_t *rq,
                         casp_action_e action, const char *reason,
                         const char *rule, int status)
 {
@@ -298,9 +320,9 @@ int casp_answer_unauthorized(request_rec *r, casp_request_t *rq,
     const char *realm = r->hostname ? r->hostname : "Exchange";
 
     if (rq->verdict.decision.action != CASP_ACTION_LOGON)
-        decide_here(r, rq, CASP_ACTION_LOGON, reason, LOGON_FAILED,
-                    HTTP_UNAUTHORIZED);
-    if (rq->dir->auth & CASP_SCHEME_BASIC)
+        casp_answer_decide(r, rq, CASP_ACTION_LOGON, reason, CASP_LOGON_FAILED,
+                           HTTP_UNAUTHORIZED);
+    if (rq->schemes & CASP_SCHEME_BASIC)
         apr_table_setn(r->err_headers_out, "WWW-Authenticate",
                        apr_psprintf(r->pool,
                                     "Basic realm=\"%s\", charset=\"UTF-8\"",
@@ -314,6 +336,8 @@ int casp_answer_error(request_rec *r, casp_request_t *rq, const char *reason,
     /* what mod_proxy may have left of a backend's answer */
     apr_table_clear(r->headers_out);
     r->proxyreq = PROXYREQ_NONE;
-    decide_here(r, rq, CASP_ACTION_ERROR, reason, reason, status);
+    if (rq->signed_out)
+        return casp_forms_signed_out(r, rq);
+    casp_answer_decide(r, rq, CASP_ACTION_ERROR, reason, reason, status);
     return send_status(r, rq, status);
 }

@@ -498,35 +498,43 @@ static int drop_forged(void *baton, const char *name, const char *value)
     return 1;
 }
 
+/* Another module's user: its header is that user's only where that module read
+ * it, or where the administrator says so. */
+static void keep_theirs(request_rec *r, casp_request_t *rq)
+{
+    bool theirs =
+        (r->ap_auth_type && !ap_cstr_casecmp(r->ap_auth_type, "Basic"))
+        || rq->dir->backend_auth == CASP_BACKENDAUTH_BASIC;
+    const char *sent = apr_table_get(r->headers_in, "Authorization");
+
+    if (sent && (!theirs || ap_cstr_casecmpn(sent, "Basic ", 6)))
+        apr_table_unset(r->headers_in, "Authorization");
+}
+
 /* What the client typed is what the server knows, but for a bare name: its
  * default domain is this front's knowledge. */
 static void set_credentials(request_rec *r, casp_request_t *rq)
 {
-    const char *plain;
+    const char *name = rq->claim.name;
+    char *plain;
 
     if (rq->dir->backend_auth == CASP_BACKENDAUTH_NONE) {
         apr_table_unset(r->headers_in, "Authorization");
         return;
     }
-    if (rq->ask.by != CASP_BY_BASIC) {
-        /* Another module's user: its header is that user's only where that
-         * module read it, or where the administrator says so. */
-        const char *sent = apr_table_get(r->headers_in, "Authorization");
-        bool theirs =
-            (r->ap_auth_type && !ap_cstr_casecmp(r->ap_auth_type, "Basic"))
-            || rq->dir->backend_auth == CASP_BACKENDAUTH_BASIC;
-        if (sent && (!theirs || ap_cstr_casecmpn(sent, "Basic ", 6)))
-            apr_table_unset(r->headers_in, "Authorization");
+    if (rq->ask.by != CASP_BY_BASIC && rq->ask.by != CASP_BY_FORMS) {
+        keep_theirs(r, rq);
         return;
     }
-    if (strchr(rq->claim.name, '\\') || strchr(rq->claim.name, '@'))
-        return;
-    plain = apr_pstrcat(r->pool, rq->display, ":", rq->claim.password, NULL);
+    if (!strchr(name, '\\') && !strchr(name, '@'))
+        name = rq->display;
+    else if (rq->ask.by == CASP_BY_BASIC)
+        return; /* the client's own header says just that */
+    plain = apr_pstrcat(r->pool, name, ":", rq->claim.password, NULL);
     apr_table_setn(r->headers_in, "Authorization",
                    apr_pstrcat(r->pool, "Basic ",
-                               ap_pbase64encode(r->pool, (char *)plain),
-                               NULL));
-    casp_wipe((void *)(uintptr_t)plain, strlen(plain));
+                               ap_pbase64encode(r->pool, plain), NULL));
+    casp_wipe(plain, strlen(plain));
 }
 
 /* Does this absolute URL lie on this host?  @return its path, or NULL. */
@@ -572,23 +580,6 @@ static void map_destination(request_rec *r, casp_request_t *rq)
                                    rq->backend_host, path, NULL));
 }
 
-/* Our own marker is nobody else's business. */
-static const char *without_marker(request_rec *r, const char *cookies)
-{
-    const char *at = cookies ? strstr(cookies, "casproxy_rdr=") : NULL;
-    const char *end;
-
-    if (!at)
-        return cookies;
-    end = strchr(at, ';');
-    if (end)
-        end += 1 + strspn(end + 1, " ");
-    return apr_pstrcat(r->pool,
-                       apr_pstrmemdup(r->pool, cookies,
-                                      (apr_size_t)(at - cookies)),
-                       end, NULL);
-}
-
 static int proxy_fixups(request_rec *r)
 {
     casp_request_t *rq = casp_request_of(r);
@@ -603,8 +594,9 @@ static int proxy_fixups(request_rec *r)
         apr_table_unset(r->headers_in, APR_ARRAY_IDX(forged, i, const char *));
     cookies = apr_table_get(r->headers_in, "Cookie");
     if (cookies) {
-        clean =
-            casp_protocol_clean_cookies(r->pool, without_marker(r, cookies));
+        clean = casp_session_strip(r->pool, cookies);
+        if (clean)
+            clean = casp_protocol_clean_cookies(r->pool, clean);
         if (!clean || !*clean)
             apr_table_unset(r->headers_in, "Cookie");
         else
@@ -622,6 +614,7 @@ static int proxy_fixups(request_rec *r)
         apr_table_setn(r->headers_in, "Front-End-Https", "on");
     map_destination(r, rq);
     set_credentials(r, rq);
+    casp_forms_tell_backend(r, rq);
     return OK;
 }
 
@@ -707,6 +700,7 @@ typedef struct {
     request_rec *r;
     casp_request_t *rq;
     apr_table_t *mapped;
+    bool any;
     bool basic;
 } map_t;
 
@@ -714,7 +708,10 @@ static int collect_cookie(void *baton, const char *name, const char *value)
 {
     map_t *m = baton;
 
-    apr_table_addn(m->mapped, name, map_cookie(m->r, m->rq, value));
+    /* A backend's session cookies would take the place of ours. */
+    m->any = true;
+    if (!casp_session_owns(value, strcspn(value, "=;")))
+        apr_table_addn(m->mapped, name, map_cookie(m->r, m->rq, value));
     return 1;
 }
 
@@ -736,34 +733,60 @@ static int add_cookie(void *baton, const char *name, const char *value)
 
 static void map_cookies(request_rec *r, casp_request_t *rq, apr_table_t *t)
 {
-    map_t m = {r, rq, apr_table_make(r->pool, 4), false};
+    map_t m = {r, rq, apr_table_make(r->pool, 4), false, false};
 
     apr_table_do(collect_cookie, &m, t, "Set-Cookie", NULL);
-    if (apr_is_empty_table(m.mapped))
+    if (!m.any)
         return;
     apr_table_unset(t, "Set-Cookie");
     apr_table_do(add_cookie, t, m.mapped, NULL);
 }
 
+/* The backend's answer gives way to one of ours: a redirection, or 440. */
+static void answer_instead(request_rec *r, int status, const char *location)
+{
+    static const char *const about_body[] = {
+        "Content-Length", "Content-Type",     "Content-Encoding",
+        "ETag",           "Last-Modified",    "Content-Location",
+        "Cache-Control",  "WWW-Authenticate", "Expires"};
+
+    for (size_t i = 0; i < sizeof about_body / sizeof *about_body; i++)
+        apr_table_unset(r->headers_out, about_body[i]);
+    r->content_encoding = NULL;
+    r->status = status;
+    r->status_line = status == 440 ? "440 Login Timeout" : NULL;
+    ap_set_content_type(r, "text/html; charset=utf-8");
+    apr_table_setn(r->headers_out, "Cache-Control", "no-cache, no-store");
+    if (location)
+        apr_table_setn(r->headers_out, "Location", location);
+}
+
 /* The backend's no, after a password that the directory called right.  Its
  * offers of NTLM and Negotiate are not for the client, who would try them on
- * this front; without Basic among them another prompt could not help. */
-static void map_refusal(request_rec *r, casp_request_t *rq)
+ * this front; without Basic among them another prompt could not help.
+ * @return true: nothing of the backend's answer is to be seen */
+static bool map_refusal(request_rec *r, casp_request_t *rq)
 {
-    map_t m = {r, rq, NULL, false};
+    map_t m = {r, rq, NULL, false, false};
 
     if (r->status != HTTP_UNAUTHORIZED)
-        return;
+        return false;
     apr_table_do(collect_scheme, &m, r->headers_out, "WWW-Authenticate", NULL);
     apr_table_do(collect_scheme, &m, r->err_headers_out, "WWW-Authenticate",
                  NULL);
     apr_table_unset(r->headers_out, "WWW-Authenticate");
     apr_table_unset(r->err_headers_out, "WWW-Authenticate");
+    if (m.basic && rq->ask.by == CASP_BY_FORMS
+        && rq->verdict.url.protocol != CASP_PROTO_EWS) {
+        const char *location = casp_forms_refused(r, rq);
+        answer_instead(r, location ? HTTP_MOVED_TEMPORARILY : 440, location);
+        return true;
+    }
     if (m.basic) {
         apr_table_setn(r->headers_out, "WWW-Authenticate",
                        apr_psprintf(r->pool, "Basic realm=\"%s\"",
                                     ap_escape_quotes(r->pool, rq->ask.host)));
-        return;
+        return false;
     }
     ap_log_rerror(
         APLOG_MARK, APLOG_WARNING, 0, r,
@@ -773,21 +796,55 @@ static void map_refusal(request_rec *r, casp_request_t *rq)
             rq->backend_host, rq->verdict.url.vdir);
     r->status = HTTP_FORBIDDEN;
     r->status_line = NULL;
+    return false;
+}
+
+/* Once, before a backend's headers go out.  @return true: without its body */
+static bool map_headers(request_rec *r, casp_request_t *rq)
+{
+    bool swallow;
+
+    map_url(r, rq, "Location");
+    map_url(r, rq, "Content-Location");
+    map_cookies(r, rq, r->headers_out);
+    map_cookies(r, rq, r->err_headers_out);
+    swallow = map_refusal(r, rq);
+    if (rq->signed_out) {
+        answer_instead(r, HTTP_MOVED_TEMPORARILY, rq->signed_out);
+        swallow = true;
+    }
+    casp_forms_cookies(r, rq, r->headers_out);
+    return swallow;
+}
+
+#if defined(__clang__) /* what it says of APR's APR_OFFSETOF */
+#pragma clang diagnostic ignored "-Wnull-pointer-subtraction"
+#endif
+
+static void drop_data(apr_bucket_brigade *bb)
+{
+    apr_bucket *next;
+
+    for (apr_bucket *b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb);
+         b = next) {
+        next = APR_BUCKET_NEXT(b);
+        if (!APR_BUCKET_IS_METADATA(b))
+            apr_bucket_delete(b);
+    }
 }
 
 static apr_status_t map_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
-    request_rec *r = f->r;
     casp_request_t *rq = f->ctx;
 
-    ap_remove_output_filter(f);
-    if (rq->trying) { /* a backend's answer, not one of ours */
-        map_url(r, rq, "Location");
-        map_url(r, rq, "Content-Location");
-        map_cookies(r, rq, r->headers_out);
-        map_cookies(r, rq, r->err_headers_out);
-        map_refusal(r, rq);
+    if (!rq->swallow) {
+        /* a backend's answer, not one of ours */
+        rq->swallow = rq->trying && map_headers(f->r, rq);
+        if (!rq->swallow)
+            ap_remove_output_filter(f);
     }
+    if (rq->swallow)
+        drop_data(bb);
     return ap_pass_brigade(f->next, bb);
 }
 

@@ -63,7 +63,8 @@ static const char usage[] =
     "for example what httpd -t -D DUMP_CASPROXY prints, with --vhost NAME.\n"
     "--directory overrides CasProxyDirectory, as in ldif:/path/export.ldif.\n"
     "--auth says how the user is authenticated; forms is the moment of the\n"
-    "logon. Exit code: 0 the user is served, 1 not, 2 wrong usage.\n";
+    "logon. Without it CasProxyAuth says so: forms where it may be a form.\n"
+    "Exit code: 0 the user is served, 1 not, 2 wrong usage.\n";
 
 /* --------------------------------------------------------------- messages */
 
@@ -403,8 +404,15 @@ static int set_auth(casp_ctl_explain_t *e)
                  {"ntlm", CASP_BY_NTLM},
                  {"negotiate", CASP_BY_NEGOTIATE}};
     if (!e->o.auth) {
-        e->ask.by =
-            e->d->auth & CASP_SCHEME_BASIC ? CASP_BY_BASIC : CASP_BY_OTHER;
+        casp_url_t url;
+        casp_protocol_parse(e->p, e->ask.target, &url);
+        int schemes = casp_settings_schemes(e->d->auth, url.protocol);
+        /* EWS takes a session, but no form leads there */
+        bool person = url.protocol != CASP_PROTO_EWS;
+        e->ask.by = person && (schemes & CASP_SCHEME_FORMS) ? CASP_BY_FORMS
+                    : schemes & CASP_SCHEME_BASIC           ? CASP_BY_BASIC
+                                                            : CASP_BY_OTHER;
+        e->ask.at_logon = e->ask.by == CASP_BY_FORMS;
         return 0;
     }
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {

@@ -312,6 +312,7 @@ int casp_config_check(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
         const casp_settings_t *set;
         casp_pages_t *pages;
         casp_org_t *org;
+        casp_ring_t *ring;
         const char *error;
 
         vhost->server = v;
@@ -333,6 +334,12 @@ int casp_config_check(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
         if (error)
             APR_ARRAY_PUSH(errors, const char *) =
                 apr_pstrcat(ptemp, "CasProxyPages: ", error, NULL);
+        error = set->forms_key && !errors->nelts
+                    ? casp_ring_load(ptemp, set->forms_key, false, &ring)
+                    : NULL;
+        if (error)
+            APR_ARRAY_PUSH(errors, const char *) =
+                apr_pstrcat(ptemp, "CasProxyFormsKey: ", error, NULL);
         tell(v, APLOG_CRIT, errors);
         tell(v, APLOG_WARNING, warnings);
         if (errors->nelts)

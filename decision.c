@@ -662,9 +662,10 @@ static bool stays_here(casp_to_e to)
 }
 
 /*
- * The last step: a silent redirection becomes a logon form or a 302.  A plain
- * 302 of a front from 2013 on, or of a rule that says so, keeps the request's
- * path and query; all else arrives at the directory itself.
+ * The last step: a silent redirection becomes a logon form or a 302.  A form
+ * (S001: the target path and the query string are in it), a plain 302 of a
+ * front from 2013 on, or one of a rule that says so keeps the request's path
+ * and query; all else arrives at the directory itself.
  */
 static void set_redirect(const casp_question_t *q, const casp_rule_t *r,
                          casp_decision_t *d)
@@ -677,7 +678,7 @@ static void set_redirect(const casp_question_t *q, const casp_rule_t *r,
     if (d->sso_possible) {
         d->action = CASP_ACTION_SSO_REDIRECT;
     }
-    bool same = r->same
+    bool same = r->same || d->sso_possible
                 || (d->action == CASP_ACTION_SILENT_REDIRECT
                     && q->front >= CASP_F2013);
     d->url = same && goal->same ? goal->same : goal->url;

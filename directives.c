@@ -185,8 +185,10 @@ static const casp_word_t words_policy[] = {{"Enforce", CASP_POLICY_ENFORCE},
                                            {"Log", CASP_POLICY_LOG},
                                            {"Off", CASP_POLICY_OFF},
                                            {NULL, 0}};
-static const casp_word_t words_auth[] = {
-    {"Basic", CASP_SCHEME_BASIC}, {"None", CASP_SCHEME_NONE}, {NULL, 0}};
+static const casp_word_t words_auth[] = {{"Forms", CASP_SCHEME_FORMS},
+                                         {"Basic", CASP_SCHEME_BASIC},
+                                         {"None", CASP_SCHEME_NONE},
+                                         {NULL, 0}};
 static const casp_word_t words_backendauth[] = {
     {"Auto", CASP_BACKENDAUTH_AUTO},
     {"Basic", CASP_BACKENDAUTH_BASIC},
@@ -232,9 +234,10 @@ DUMP_CHOICE(mode, "CasProxy", words_mode, d->mode)
 
 SETTER(auth)
 {
-    static const char *const later[] = {"Forms", "Negotiate", "NTLM", NULL};
+    static const char *const later[] = {"Negotiate", "NTLM", NULL};
     for (int i = 0; i < argc; i++) {
-        const char *wrong = not_built(p, argv[i], later, "Basic or None");
+        const char *wrong =
+            not_built(p, argv[i], later, "Forms, Basic or None");
         if (wrong) {
             return wrong;
         }
@@ -434,7 +437,18 @@ SETTER(ca_file)
 }
 DUMP_STRING(ca_file, "CasProxyDirectoryCAFile", s->directory_ca_file)
 
-#define KEY(name, member) name, offsetof(casp_settings_t, member)
+#define NUM(name, member, min, max)                              \
+    {                                                            \
+        name, offsetof(casp_settings_t, member), min, max, false \
+    }
+#define TIME(name, member, min, max)                            \
+    {                                                           \
+        name, offsetof(casp_settings_t, member), min, max, true \
+    }
+#define LAST_KEY             \
+    {                        \
+        NULL, 0, 0, 0, false \
+    }
 
 /* A directive of key=value words: the table serves setter and dumper. */
 #define KEYS(name, directive, keys)                               \
@@ -447,18 +461,15 @@ DUMP_STRING(ca_file, "CasProxyDirectoryCAFile", s->directory_ca_file)
         put(p, lines, directive, casp_value_keys_of(p, s, keys)); \
     }
 
-static const casp_key_range_t keys_pool[] = {{KEY("min", pool_min), 0, 1000},
-                                             {KEY("smax", pool_smax), 1, 1000},
-                                             {KEY("hmax", pool_hmax), 1, 1000},
-                                             {KEY("ttl", pool_ttl), 1, DAY},
-                                             {NULL, 0, 0, 0}};
+static const casp_key_range_t keys_pool[] = {
+    NUM("min", pool_min, 0, 1000), NUM("smax", pool_smax, 1, 1000),
+    NUM("hmax", pool_hmax, 1, 1000), NUM("ttl", pool_ttl, 1, DAY), LAST_KEY};
 KEYS(directory_pool, "CasProxyDirectoryPool", keys_pool)
 
 static const casp_key_range_t keys_timeout[] = {
-    {KEY("connect", timeout_connect), 1, 60},
-    {KEY("search", timeout_search), 1, 300},
-    {KEY("topology", timeout_topology), 1, 3600},
-    {NULL, 0, 0, 0}};
+    NUM("connect", timeout_connect, 1, 60),
+    NUM("search", timeout_search, 1, 300),
+    NUM("topology", timeout_topology, 1, 3600), LAST_KEY};
 KEYS(directory_timeout, "CasProxyDirectoryTimeout", keys_timeout)
 
 SETTER(topology_refresh)
@@ -471,18 +482,46 @@ DUMPER(topology_refresh)
     put_number(p, lines, "CasProxyTopologyRefresh", s->topology_refresh);
 }
 
+/* ----------------------------------------------------------------- forms */
+
+SETTER(forms_key)
+{
+    if (strncmp(argv[0], "file:", 5)) {
+        return "a key ring comes from a file that only root can read, and "
+               "its secrets do not belong into the configuration; write "
+               "file:/PATH";
+    }
+    /* no message repeats the word: somebody may have put a secret there */
+    return casp_value_path(p, argv[0] + 5, &s->forms_key)
+               ? "behind file: stands an absolute path, as in "
+                 "file:/etc/casproxy/forms-key"
+               : NULL;
+}
+DUMPER(forms_key)
+{
+    if (s->forms_key) {
+        put_word(p, lines, "CasProxyFormsKey",
+                 apr_pstrcat(p, "file:", s->forms_key, NULL));
+    }
+}
+
+/* Exchange counts in minutes, httpd in seconds: so the unit is to be said. */
+static const casp_key_range_t keys_forms[] = {
+    TIME("public", forms_public, 2, 30 * DAY),
+    TIME("private", forms_private, 2, 30 * DAY), LAST_KEY};
+KEYS(forms_timeout, "CasProxyFormsTimeout", keys_forms)
+
 /* ---------------------------------------------------------------- caches */
 
 static const casp_key_range_t keys_mailbox[] = {
-    {KEY("ttl", mailbox_ttl), 0, 7 * DAY},
-    {KEY("negative", mailbox_negative), 0, DAY},
-    {KEY("stale", mailbox_stale), 0, 30 * DAY},
-    {KEY("size", mailbox_size), 16, MANY},
-    {NULL, 0, 0, 0}};
+    NUM("ttl", mailbox_ttl, 0, 7 * DAY),
+    NUM("negative", mailbox_negative, 0, DAY),
+    NUM("stale", mailbox_stale, 0, 30 * DAY),
+    NUM("size", mailbox_size, 16, MANY), LAST_KEY};
 KEYS(mailbox_cache, "CasProxyMailboxCache", keys_mailbox)
 
 static const casp_key_range_t keys_credential[] = {
-    {KEY("ttl", credential_ttl), 0, DAY}, {NULL, 0, 0, 0}};
+    NUM("ttl", credential_ttl, 0, DAY), LAST_KEY};
 KEYS(credential_cache, "CasProxyCredentialCache", keys_credential)
 
 SETTER(shared_cache)
@@ -683,14 +722,14 @@ DUMPER(backend_map)
 }
 
 static const casp_key_range_t keys_backend[] = {
-    {KEY("hmax", backend_hmax), 1, 100000},
-    {KEY("ttl", backend_ttl), 1, DAY},
-    {KEY("acquire", backend_acquire), 1, 3600},
-    {KEY("connect", backend_connect), 1, 3600},
-    {KEY("retry", backend_retry), 0, DAY},
-    {KEY("addressttl", backend_addressttl), 0, DAY},
-    {KEY("busy", backend_busy), 0, 100000},
-    {NULL, 0, 0, 0}};
+    NUM("hmax", backend_hmax, 1, 100000),
+    NUM("ttl", backend_ttl, 1, DAY),
+    NUM("acquire", backend_acquire, 1, 3600),
+    NUM("connect", backend_connect, 1, 3600),
+    NUM("retry", backend_retry, 0, DAY),
+    NUM("addressttl", backend_addressttl, 0, DAY),
+    NUM("busy", backend_busy, 0, 100000),
+    LAST_KEY};
 KEYS(backend_pool, "CasProxyBackendPool", keys_backend)
 
 SETTER(state_dir)
@@ -813,6 +852,13 @@ const casp_directive_t casp_directives[] = {
         "how users write their names"),
     ROW("CasProxyDefaultDomain", SERVER, 1, 1, "DOMAIN", "none",
         default_domain, "the domain of a name without one"),
+    ROW("CasProxyFormsKey", SERVER, 1, 1, "file:/PATH",
+        "forms-key in CasProxyStateDir, made once and kept", forms_key,
+        "the key ring of logons by form, the same on all nodes"),
+    ROW("CasProxyFormsTimeout", SERVER, 1, 2, "[public=TIME] [private=TIME]",
+        "public=15m private=8h", forms_timeout,
+        "how long a logon by form outlives its last activity: 1.0 to 1.5 "
+        "times this"),
     ROW("CasProxyPages", SERVER, 1, 1, "FOLDER", "the built-in ones", pages,
         "the administrator's own page templates"),
     ROW("CasProxyBackendHosts", REPEAT, 1, 0, "PATTERN...",
@@ -827,7 +873,7 @@ const casp_directive_t casp_directives[] = {
         backend_pool, "connections to each backend, per child"),
     ROW("CasProxyStateDir", SERVER, 1, 1, "FOLDER",
         "/var/lib/casproxy (configure --with-statedir)", state_dir,
-        "where the last known organisation is kept"),
+        "where the last known organisation and the key ring are kept"),
     ROW("CasProxyTimeout", REPEAT, 2, 2, "PROTOCOL SECONDS",
         "200; EAS, RPC and MAPI 3600; EWS 2100", timeout,
         "how long a backend may be silent"),
@@ -837,7 +883,8 @@ const casp_directive_t casp_directives[] = {
         "Autodiscover OAB RPC MAPI UM Legacy PowerShell"),
     ROW("CasProxyUrlPolicy", SERVER, 1, 1, "Enforce|Log|Off", "Enforce",
         url_policy, "what happens to URLs that say two things at once"),
-    ROW("CasProxyAuth", LOCATION, 1, 2, "Basic|None...", "Basic", auth,
+    ROW("CasProxyAuth", LOCATION, 1, 4, "[Forms] [Basic] | None",
+        "Forms for OWA, ECP and the legacy paths, Basic for the rest", auth,
         "how users are authenticated; None trusts another module"),
     ROW("CasProxyBackendAuth", LOCATION, 1, 1, "Auto|Basic|None", "Auto",
         backend_auth, "what a backend is given to authenticate the user"),

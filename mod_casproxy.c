@@ -66,7 +66,7 @@ static int force_authn(request_rec *r)
 {
     casp_request_t *rq = claimed(r);
 
-    return rq && (rq->dir->auth & CASP_SCHEME_BASIC) ? OK : DECLINED;
+    return rq && !(rq->dir->auth & CASP_SCHEME_NONE) ? OK : DECLINED;
 }
 
 static int check_authn(request_rec *r)
@@ -74,7 +74,7 @@ static int check_authn(request_rec *r)
     casp_request_t *rq = claimed(r);
     int rc;
 
-    if (!rq || !(rq->dir->auth & CASP_SCHEME_BASIC))
+    if (!rq || (rq->dir->auth & CASP_SCHEME_NONE))
         return DECLINED; /* another module's user: see fixups */
     rc = casp_request_identify(r, rq);
     if (rc == OK)
@@ -93,7 +93,7 @@ static int fixups(request_rec *r)
         return DECLINED;
     }
     /* "Satisfy Any" and the like skip authentication; we do not */
-    if (!rq->display && (rq->dir->auth & CASP_SCHEME_BASIC)) {
+    if (!rq->display && !(rq->dir->auth & CASP_SCHEME_NONE)) {
         int rc = casp_request_identify(r, rq);
         if (rc != OK)
             return rc;
@@ -118,14 +118,18 @@ static int handler(request_rec *r)
 }
 
 /* An authorization that fails after our logon asks for other credentials, and
- * httpd would want an AuthType to say how. */
+ * httpd would want an AuthType to say how.  Who came by form has nobody to
+ * ask: they are known, and not permitted. */
 static void insert_error_filter(request_rec *r)
 {
     casp_request_t *rq = casp_request_of(r);
 
-    if (rq && rq->claimed && r->status == HTTP_UNAUTHORIZED
-        && (rq->dir->auth & CASP_SCHEME_BASIC)
-        && !apr_table_get(r->err_headers_out, "WWW-Authenticate"))
+    if (!rq || !rq->claimed || r->status != HTTP_UNAUTHORIZED || rq->answered)
+        return;
+    if (rq->ask.by == CASP_BY_FORMS)
+        r->status = HTTP_FORBIDDEN;
+    else if ((rq->schemes & CASP_SCHEME_BASIC)
+             && !apr_table_get(r->err_headers_out, "WWW-Authenticate"))
         apr_table_setn(
             r->err_headers_out, "WWW-Authenticate",
             apr_psprintf(r->pool, "Basic realm=\"%s\", charset=\"UTF-8\"",

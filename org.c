@@ -32,6 +32,7 @@
 
 #include "ldif.h"
 #include "org.h"
+#include "session.h"
 
 /** After a failed refresh the next try comes sooner than the interval. */
 #define ORG_RETRY_SECONDS 15
@@ -61,6 +62,7 @@ struct casp_org_t {
     apr_thread_cond_t *news; /* of a topology or of trouble */
     casp_mailboxes_t *mailboxes;
     casp_credentials_t *credentials;
+    casp_ended_t *ended; /* sessions */
     casp_org_shared_t *shared;
     casp_org_shared_t alone; /* stands in where nothing is shared */
 
@@ -585,6 +587,11 @@ apr_status_t casp_org_start(casp_org_t *org, apr_pool_t *p,
     if (second && shared)
         casp_credentials_share(org->credentials, shared->key, second,
                                casp_org_key(org->child, s));
+    /* whatever the caches may hold, a sign-out is to be remembered */
+    org->ended =
+        casp_ended_create(org->child,
+                          s->mailbox_size > 4096 ? s->mailbox_size : 4096,
+                          second, casp_org_key(org->child, s));
     /* registered before the threads start, so that it runs after they ended */
     apr_pool_cleanup_register(org->child, org, stop, apr_pool_cleanup_null);
     if (org->ldif) {
@@ -704,6 +711,17 @@ casp_pw_e casp_org_check_password(casp_org_t *org, apr_pool_t *p,
     else if (pw != CASP_PW_UNAVAILABLE)
         casp_credentials_forget(org->credentials, &m->user);
     return pw;
+}
+
+void casp_org_end_session(casp_org_t *org, const unsigned char *id,
+                          apr_time_t until)
+{
+    casp_ended_note(org->ended, id, until, apr_time_now());
+}
+
+bool casp_org_session_ended(casp_org_t *org, const unsigned char *id)
+{
+    return casp_ended_is(org->ended, id, apr_time_now());
 }
 
 apr_interval_time_t casp_org_patience(const casp_org_t *org)

@@ -86,6 +86,12 @@ casp_pw_e casp_org_check_password(casp_org_t *org, apr_pool_t *p,
                                   const char *password, apr_size_t len,
                                   const char **why);
 
+/** A session by form is over: signed out, or its password judged wrong.
+ *  @param until when its cookie would be over anyway */
+void casp_org_end_session(casp_org_t *org, const unsigned char *id,
+                          apr_time_t until);
+bool casp_org_session_ended(casp_org_t *org, const unsigned char *id);
+
 /** The time a request may spend on the directory. */
 apr_interval_time_t casp_org_patience(const casp_org_t *org);
 

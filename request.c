@@ -168,16 +168,39 @@ void casp_request_decided(request_rec *r, casp_request_t *rq)
     }
 }
 
+/* The logon page serves every protocol that has a form: it is there where OWA
+ * itself is not published. */
+static bool is_logon_of_others(casp_request_t *rq)
+{
+    const int people =
+        1 << CASP_PROTO_OWA | 1 << CASP_PROTO_ECP | 1 << CASP_PROTO_LEGACY;
+
+    return (rq->schemes & CASP_SCHEME_FORMS)
+           && (rq->vhost->settings->publish & people)
+           && !strcmp(rq->verdict.decision.reason, "not-published")
+           && (rq->ask.https
+               || rq->vhost->settings->require_tls == CASP_REQTLS_OFF)
+           && !rq->verdict.url.refused && rq->forms != CASP_FORMS_NONE
+           && rq->forms != CASP_FORMS_LOGOFF;
+}
+
 bool casp_request_gate(request_rec *r, casp_request_t *rq)
 {
-    if (!rq->gated && !rq->decided) {
-        rq->gated = true;
-        if (casp_verdict_before_logon(r->pool, rq->vhost->settings, rq->dir,
-                                      &rq->ask, &rq->verdict)) {
-            if (rq->verdict.url.refused)
-                casp_runtime_count(CASP_COUNT_URL_REFUSED);
-            casp_request_decided(r, rq);
-        }
+    bool refused;
+
+    if (rq->gated || rq->decided)
+        return rq->decided;
+    rq->gated = true;
+    refused = casp_verdict_before_logon(r->pool, rq->vhost->settings, rq->dir,
+                                        &rq->ask, &rq->verdict);
+    rq->schemes =
+        casp_settings_schemes(rq->dir->auth, rq->verdict.url.protocol);
+    if (rq->schemes & CASP_SCHEME_FORMS)
+        rq->forms = casp_forms_url(&rq->verdict.url);
+    if (refused && !is_logon_of_others(rq)) {
+        if (rq->verdict.url.refused)
+            casp_runtime_count(CASP_COUNT_URL_REFUSED);
+        casp_request_decided(r, rq);
     }
     return rq->decided;
 }
@@ -213,102 +236,160 @@ void casp_request_decide(request_rec *r, casp_request_t *rq)
 
 /* ---------------------------------------------------------------- identity */
 
-/* Why did a logon fail, for the log; the client learns no more than 401. */
-static int refuse(request_rec *r, casp_request_t *rq, const char *why,
-                  const char *detail)
-{
-    casp_runtime_count(CASP_COUNT_LOGON_REFUSED);
-    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
-                  CASPLOGNO(0131) "logon refused: %s for \"%s\"%s%s", why,
-                            rq->claim.name ? rq->claim.name : "",
-                            detail ? ": " : "", detail ? detail : "");
-    return casp_answer_unauthorized(r, rq, why);
-}
-
-static int unavailable(request_rec *r, casp_request_t *rq, const char *why)
-{
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                  CASPLOGNO(0132) "the directory cannot say who \"%s\" is: "
-                                  "%s",
-                            rq->claim.name, why ? why : "it does not answer");
-    return casp_answer_error(r, rq, "directory-unavailable",
-                             HTTP_SERVICE_UNAVAILABLE);
-}
-
 /* The claimed name as a record of the directory. */
-static int find_claimed(request_rec *r, casp_request_t *rq)
+static const char *find_claimed(request_rec *r, casp_request_t *rq,
+                                const char **why, bool *down)
 {
     const casp_settings_t *set = rq->vhost->settings;
     casp_topology_t *t;
     casp_user_key_t key;
     casp_claim_e claim;
     casp_find_e found;
-    const char *why = NULL;
-    apr_time_t start = apr_time_now();
 
     claim = casp_identity_key(r->pool, rq->claim.name, strlen(rq->claim.name),
                               (casp_logon_format_e)set->logon_format,
                               set->default_domain, &key);
     if (claim != CASP_CLAIM_OK)
-        return refuse(r, rq, casp_claim_name(claim), NULL);
+        return casp_claim_name(claim);
     t = casp_org_await(rq->vhost->org,
-                       start + casp_org_patience(rq->vhost->org));
-    if (!t)
-        return unavailable(r, rq, casp_org_trouble(rq->vhost->org, r->pool));
+                       apr_time_now() + casp_org_patience(rq->vhost->org));
+    if (!t) {
+        *why = casp_org_trouble(rq->vhost->org, r->pool);
+        *down = true;
+        return "directory-unavailable";
+    }
     found = casp_org_find(rq->vhost->org, r->pool, t, &key, 0, &rq->own,
-                          &rq->own_cache, &why);
+                          &rq->own_cache, why);
     casp_topology_unref(t);
-    rq->verdict.lookup = apr_time_now() - start;
     switch (found) {
     case CASP_FIND_OK:
-        return OK;
+        return NULL;
     case CASP_FIND_NONE:
-        return refuse(r, rq, "user-unknown", NULL);
+        return "user-unknown";
     case CASP_FIND_AMBIGUOUS:
-        return refuse(r, rq, "user-ambiguous", why);
+        return "user-ambiguous";
     default:
-        return unavailable(r, rq, why);
+        *down = true;
+        return "directory-unavailable";
     }
+}
+
+static const char *judge(request_rec *r, casp_request_t *rq, const char **why,
+                         bool *down)
+{
+    const char *reason = find_claimed(r, rq, why, down);
+    casp_pw_e pw;
+
+    if (reason)
+        return reason;
+    /* an old password is not shown to the directory, which would count it */
+    if (casp_forms_outdated(rq))
+        return "password-changed";
+    pw = casp_org_check_password(rq->vhost->org, r->pool, rq->own,
+                                 rq->claim.password, rq->claim.password_len,
+                                 why);
+    *down = pw == CASP_PW_UNAVAILABLE;
+    return pw == CASP_PW_OK ? NULL
+           : *down          ? "directory-unavailable"
+                            : casp_pw_name(pw);
+}
+
+static void note_refusal(request_rec *r, casp_request_t *rq,
+                         const char *reason, const char *detail)
+{
+    casp_runtime_count(CASP_COUNT_LOGON_REFUSED);
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                  CASPLOGNO(0131) "logon refused: %s for \"%s\"%s%s", reason,
+                            rq->claim.name ? rq->claim.name : "",
+                            detail ? ": " : "", detail ? detail : "");
+}
+
+const char *casp_request_judge(request_rec *r, casp_request_t *rq,
+                               const char **why, bool *down)
+{
+    apr_time_t start = apr_time_now();
+    const char *reason;
+
+    *why = NULL;
+    *down = false;
+    reason = judge(r, rq, why, down);
+    rq->verdict.lookup = apr_time_now() - start;
+    if (*down) {
+        ap_log_rerror(
+            APLOG_MARK, APLOG_ERR, 0, r,
+            CASPLOGNO(0132) "the directory cannot say who \"%s\" is: "
+                            "%s",
+                      rq->claim.name, *why ? *why : "it does not answer");
+    }
+    else if (reason) {
+        note_refusal(r, rq, reason, *why);
+    }
+    return reason;
+}
+
+void casp_request_admit(request_rec *r, casp_request_t *rq, casp_by_e by,
+                        const char *auth_type)
+{
+    rq->display = casp_identity_display(r->pool, rq->own);
+    r->user = apr_pstrdup(r->pool, rq->display);
+    r->ap_auth_type = apr_pstrdup(r->pool, auth_type);
+    rq->ask.by = by;
+    rq->ask.user = rq->display;
+    rq->ask.user_known = true;
+    rq->ask.own = rq->own;
+    rq->ask.own_cache = rq->own_cache;
+}
+
+/* The client learns no more than 401; the log has the reason. */
+static int by_basic(request_rec *r, casp_request_t *rq)
+{
+    casp_claim_e claim =
+        casp_identity_basic(r->pool,
+                            apr_table_get(r->headers_in, "Authorization"),
+                            &rq->claim);
+    const char *reason, *why;
+    bool down;
+
+    if (claim == CASP_CLAIM_NONE || claim == CASP_CLAIM_OTHER)
+        return casp_answer_unauthorized(r, rq, "no-credentials");
+    if (claim != CASP_CLAIM_OK) {
+        note_refusal(r, rq, casp_claim_name(claim), NULL);
+        return casp_answer_unauthorized(r, rq, casp_claim_name(claim));
+    }
+    reason = casp_request_judge(r, rq, &why, &down);
+    if (down)
+        return casp_answer_error(r, rq, reason, HTTP_SERVICE_UNAVAILABLE);
+    if (reason)
+        return casp_answer_unauthorized(r, rq, reason);
+    casp_request_admit(r, rq, CASP_BY_BASIC, "Basic");
+    return OK;
+}
+
+static bool brings_basic(request_rec *r)
+{
+    const char *header = apr_table_get(r->headers_in, "Authorization");
+
+    return header && !ap_cstr_casecmpn(header, "Basic", 5);
 }
 
 int casp_request_identify(request_rec *r, casp_request_t *rq)
 {
-    const char *why = NULL;
-    casp_claim_e claim;
-    casp_pw_e pw;
     int rc;
 
     if (rq->display)
         return OK;
     if (casp_request_gate(r, rq))
         return casp_answer_send(r, rq);
-    claim = casp_identity_basic(r->pool,
-                                apr_table_get(r->headers_in, "Authorization"),
-                                &rq->claim);
-    if (claim == CASP_CLAIM_NONE || claim == CASP_CLAIM_OTHER)
-        return casp_answer_unauthorized(r, rq, "no-credentials");
-    if (claim != CASP_CLAIM_OK)
-        return refuse(r, rq, casp_claim_name(claim), NULL);
-    rc = find_claimed(r, rq);
-    if (rc != OK)
+    /* A program that sends its credentials by itself is not shown a form. */
+    if (!(rq->schemes & CASP_SCHEME_FORMS)
+        || ((rq->schemes & CASP_SCHEME_BASIC) && brings_basic(r)))
+        return by_basic(r, rq);
+    rc = casp_forms_identify(r, rq);
+    if (rc != DECLINED)
         return rc;
-    pw = casp_org_check_password(rq->vhost->org, r->pool, rq->own,
-                                 rq->claim.password, rq->claim.password_len,
-                                 &why);
-    if (pw == CASP_PW_UNAVAILABLE)
-        return unavailable(r, rq, why);
-    if (pw != CASP_PW_OK)
-        return refuse(r, rq, casp_pw_name(pw), why);
-
-    rq->display = casp_identity_display(r->pool, rq->own);
-    r->user = apr_pstrdup(r->pool, rq->display);
-    r->ap_auth_type = "Basic";
-    rq->ask.by = CASP_BY_BASIC;
-    rq->ask.user = rq->display;
-    rq->ask.user_known = true;
-    rq->ask.own = rq->own;
-    rq->ask.own_cache = rq->own_cache;
-    return OK;
+    if (rq->verdict.url.protocol == CASP_PROTO_EWS)
+        return casp_answer_unauthorized(r, rq, "no-credentials");
+    return casp_forms_challenge(r, rq);
 }
 
 /* ------------------------------------------------------------------ shadow */

@@ -379,7 +379,8 @@ static bool is_ours(apr_pool_t *p, const char *path)
         return false;
     while (ours && apr_dir_read(&info, APR_FINFO_NAME, dir) == APR_SUCCESS)
         ours = !strcmp(info.name, ".") || !strcmp(info.name, "..")
-               || !strncmp(info.name, "organisation-", 13);
+               || !strncmp(info.name, "organisation-", 13)
+               || !strncmp(info.name, "forms-key", 9);
     apr_dir_close(dir);
     return ours;
 }
@@ -457,6 +458,36 @@ static org_slot_t *org_for(apr_pool_t *p, server_rec *s,
     return slot;
 }
 
+/* The key ring of logons by form.  Without a directive it is a file of our
+ * own in the state directory; an export has neither, and cannot check a
+ * password either. */
+static int forms_ready(apr_pool_t *p, server_rec *s, casp_vhost_t *v)
+{
+    const casp_settings_t *set = v->settings;
+    const char *path = set->forms_key;
+    const char *error;
+    casp_ring_t *ring;
+
+    if (!path && casp_settings_ldif(set))
+        return OK;
+    if (!path)
+        path = apr_pstrcat(p, set->state_dir, "/forms-key", NULL);
+    error = casp_ring_load(p, path, !set->forms_key, &ring);
+    if (error) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
+                     CASPLOGNO(0112) "%s: CasProxyFormsKey: %s",
+                               casp_config_name(p, s), error);
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    /* by name alone: nodes and tests listen on different ports */
+    v->sealer =
+        casp_sealer_create(p, ring,
+                           s->server_hostname ? s->server_hostname : "",
+                           apr_time_from_sec(set->forms_public),
+                           apr_time_from_sec(set->forms_private));
+    return OK;
+}
+
 static int vhost_ready(apr_pool_t *p, server_rec *s, int index)
 {
     casp_vhost_t *v = casp_vhost_of(s);
@@ -485,6 +516,8 @@ static int vhost_ready(apr_pool_t *p, server_rec *s, int index)
                                casp_config_name(p, s), error);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    if (forms_ready(p, s, v) != OK)
+        return HTTP_INTERNAL_SERVER_ERROR;
     slot = org_for(p, s, v->settings);
     if (!slot)
         return HTTP_INTERNAL_SERVER_ERROR;

@@ -67,6 +67,9 @@
     NUMBER(sso, CASP_SSO_ON)                       \
     NUMBER(logon_format, CASP_LOGON_FULLDOMAIN)    \
     TEXT(default_domain, NULL)                     \
+    TEXT(forms_key, NULL)                          \
+    NUMBER(forms_public, 15 * 60)                  \
+    NUMBER(forms_private, 8 * 3600)                \
     TEXT(pages, NULL)                              \
     LIST(backend_hosts)                            \
     LIST(backend_map)                              \
@@ -95,7 +98,7 @@
 
 #define LOCATION_MEMBERS(NUMBER)                \
     NUMBER(mode, CASP_MODE_OFF)                 \
-    NUMBER(auth, CASP_SCHEME_BASIC)             \
+    NUMBER(auth, CASP_SCHEME_FORMS)             \
     NUMBER(backend_auth, CASP_BACKENDAUTH_AUTO) \
     NUMBER(diagnostics, 0)
 
@@ -187,6 +190,24 @@ casp_dir_settings_t *casp_dir_settings_complete(apr_pool_t *p,
     casp_dir_settings_t *s = apr_pmemdup(p, d, sizeof(*s));
     LOCATION_MEMBERS(COMPLETE_NUMBER)
     return s;
+}
+
+/* A form is for people.  EWS takes the cookie too, for DavMail and the like
+ * come by form and go on there. */
+int casp_settings_schemes(int auth, casp_protocol_e protocol)
+{
+    switch (protocol) {
+    case CASP_PROTO_NONE:
+    case CASP_PROTO_OWA:
+    case CASP_PROTO_ECP:
+    case CASP_PROTO_LEGACY:
+        return auth;
+    case CASP_PROTO_EWS:
+        return auth & CASP_SCHEME_FORMS ? auth | CASP_SCHEME_BASIC : auth;
+    default:
+        return auth == CASP_SCHEME_FORMS ? CASP_SCHEME_BASIC
+                                         : auth & ~CASP_SCHEME_FORMS;
+    }
 }
 
 /* -------------------------------------------------------------- directives*/
@@ -428,6 +449,12 @@ static void check_server(const check_t *c)
     if (s->bind_keytab) {
         check_file(c, "CasProxyDirectoryBind", s->bind_keytab, false, R_OK);
     }
+    if (s->require_tls == CASP_REQTLS_OFF) {
+        say(c->warnings,
+            "CasProxyRequireTLS Off: the logon form and Basic take passwords "
+            "over plain http, and hand sessions out over it; write On, or "
+            "Forwarded behind a TLS proxy");
+    }
     if (s->directory_ca_file) {
         check_file(c, "CasProxyDirectoryCAFile", s->directory_ca_file, false,
                    R_OK);
@@ -439,6 +466,52 @@ static void check_server(const check_t *c)
                 "CasProxyDirectoryPool: min=%d smax=%d hmax=%d is out of "
                 "order; min may not exceed smax, nor smax hmax",
                 s->pool_min, s->pool_smax, s->pool_hmax));
+    }
+}
+
+/* What a ring holds is judged at the start, by root; here only what its name
+ * leads to.  One that is not named is made at the start. */
+static void check_ring(const check_t *c, const char *path)
+{
+    struct stat st;
+    if (stat(path, &st)) {
+        say(c->errors,
+            apr_psprintf(c->p,
+                         "CasProxyFormsKey: %s cannot be found; correct the "
+                         "path, or put a secret there, made by \"openssl rand "
+                         "-base64 48\", the same on all nodes",
+                         path));
+    }
+    else if (!S_ISREG(st.st_mode)) {
+        say(c->errors,
+            apr_psprintf(c->p,
+                         "CasProxyFormsKey: %s is no regular file; name one",
+                         path));
+    }
+    else if (st.st_mode & (S_IRWXG | S_IRWXO)) {
+        say(c->errors,
+            apr_psprintf(c->p,
+                         "CasProxyFormsKey: %s is open to others than its "
+                         "owner; chmod 600 it, and where they may have read "
+                         "it, put a new secret there",
+                         path));
+    }
+}
+
+static void check_forms(const check_t *c)
+{
+    const casp_settings_t *s = c->s;
+    if (s->forms_key) {
+        check_ring(c, s->forms_key);
+    }
+    if (s->forms_private < s->forms_public) {
+        say(c->errors,
+            apr_psprintf(c->p,
+                         "CasProxyFormsTimeout: private=%s is shorter than "
+                         "public=%s; a private computer's session lives at "
+                         "least as long as a public one's",
+                         casp_value_duration_of(c->p, s->forms_private),
+                         casp_value_duration_of(c->p, s->forms_public)));
     }
 }
 
@@ -506,4 +579,5 @@ void casp_settings_check(apr_pool_t *p, const casp_settings_t *settings,
         check_server(&c);
     }
     check_front(&c);
+    check_forms(&c);
 }

@@ -51,8 +51,17 @@ typedef enum {
 /** Schemes of CasProxyAuth, a mask. */
 enum {
     CASP_SCHEME_NONE = 1, /**< trust another module's r->user */
-    CASP_SCHEME_BASIC = 2
+    CASP_SCHEME_BASIC = 2,
+    CASP_SCHEME_FORMS = 4
 };
+
+/**
+ * The schemes that hold for a protocol.  A form is for people: OWA, ECP and
+ * the legacy paths have one.  EWS takes the cookie or Basic; every other
+ * protocol takes Basic where CasProxyAuth says nothing but Forms.
+ * @param auth mask of CASP_SCHEME_*, as CasProxyAuth says
+ */
+int casp_settings_schemes(int auth, casp_protocol_e protocol);
 
 /** A pair of words: FailbackURL and its site, a database and its site, an AD
  *  host and the URL to reach it. */
@@ -95,6 +104,8 @@ typedef struct {
     int sso; /**< casp_sso_e */
     int logon_format; /**< casp_logon_format_e */
     const char *default_domain;
+    const char *forms_key; /**< path of the key ring; NULL: in state_dir */
+    int forms_public, forms_private; /**< seconds */
     const char *pages;
     apr_array_header_t *backend_hosts; /**< const char * patterns */
     apr_array_header_t *backend_map; /**< casp_pair_t: host, URL */

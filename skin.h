@@ -16,7 +16,9 @@
 #include <http_protocol.h>
 #include <http_request.h>
 
+#include "fba_form.h"
 #include "pages.h"
+#include "session.h"
 #include "verdict.h"
 
 /* 2.4.59 brought the address life of workers that backend.c sets. */
@@ -41,6 +43,7 @@ typedef struct {
     casp_settings_t *settings; /**< complete; NULL where unused */
     casp_org_t *org;
     casp_pages_t *pages;
+    casp_sealer_t *sealer; /**< of sessions by form; NULL: none can be */
     server_rec *server;
     int index; /**< keeps the workers of virtual hosts apart */
 } casp_vhost_t;
@@ -56,17 +59,30 @@ struct casp_request_t {
     casp_dir_settings_t *dir; /**< complete, for this location */
     bool claimed; /**< ours to answer; false: Shadow */
     bool gated; /**< before_logon was asked */
+    int schemes; /**< CASP_SCHEME_* that hold for its protocol */
     bool decided;
     bool logged;
     bool trying; /**< mod_proxy works for us right now */
     casp_ask_t ask;
     casp_verdict_t verdict;
 
-    casp_claim_t claim; /**< what Basic claimed; wiped with r->pool */
+    casp_claim_t claim; /**< name and password; wiped with r->pool */
     const casp_mailbox_t *own; /**< of the verified (or trusted) user */
     casp_cache_e own_cache;
     const char *display; /**< "CONTOSO\ada" */
 
+    /* --- forms.c's */
+    casp_forms_url_e forms; /**< what the URL is to a logon by form */
+    casp_session_e found; /**< what the Cookie header held */
+    casp_session_t session; /**< where found is OK or OLD */
+    int stray; /**< further cookies of our name */
+    const char *cookie; /**< a session to set; NULL: none */
+    bool forget; /**< the session's cookies go */
+    casp_logon_why_e why; /**< what the next logon page says */
+    const casp_logon_t *logon; /**< of the POST that is being answered */
+    const char *signed_out; /**< where to, when the backend has been told */
+
+    bool swallow; /**< the backend's body gives way to our answer */
     bool busy; /**< the candidate had too much to do */
     int backend; /**< index of the candidate being tried */
     const char *backend_host; /**< Host header for it */
@@ -113,6 +129,8 @@ typedef enum {
     CASP_COUNT_URL_REFUSED,
     CASP_COUNT_BACKEND_FAILED,
     CASP_COUNT_BACKEND_RETRIED,
+    CASP_COUNT_SESSION_BEGUN,
+    CASP_COUNT_SESSION_ENDED,
     CASP_COUNT_MAX
 } casp_count_e;
 void casp_runtime_count(int what);
@@ -152,10 +170,66 @@ void casp_request_shadow(request_rec *r, casp_request_t *rq);
 /** The one line in the log, and the counters. */
 void casp_request_log(request_rec *r, casp_request_t *rq);
 
+/** Judge rq->claim: name, then password.  @a why: a sentence or NULL.
+ *  @return a reason code where it is refused, NULL where it is right; @a down:
+ *  the directory could not say */
+const char *casp_request_judge(request_rec *r, casp_request_t *rq,
+                               const char **why, bool *down);
+/** The judged claim is this request's user. */
+void casp_request_admit(request_rec *r, casp_request_t *rq, casp_by_e by,
+                        const char *auth_type);
+
+/* ---- forms.c: logging on by form */
+
+/**
+ * Before anybody is known: the logon page, its POST, a sign-out, a session.
+ * @return OK: known; DONE: answered; DECLINED: neither
+ */
+int casp_forms_identify(request_rec *r, casp_request_t *rq);
+/** Nobody is known, and a form would help: 302 to the logon page or 440.
+ *  @return DONE */
+int casp_forms_challenge(request_rec *r, casp_request_t *rq);
+/** The self-posting form of an sso-redirect.  @return DONE */
+int casp_forms_carry(request_rec *r, casp_request_t *rq);
+/** Was the password changed after the session in rq began?  rq->own is
+ *  known. */
+bool casp_forms_outdated(const casp_request_t *rq);
+/** Where a sign-out ends.  @return DONE */
+int casp_forms_signed_out(request_rec *r, casp_request_t *rq);
+/** Set-Cookie lines that this request has come to, into the headers of any
+ *  answer, ours or a backend's. */
+void casp_forms_cookies(request_rec *r, casp_request_t *rq, apr_table_t *out);
+/** A backend's refusal of what a form gave us. @return the Location of a 302,
+ *  or NULL for a 440 */
+const char *casp_forms_refused(request_rec *r, casp_request_t *rq);
+/** Headers that tell a backend what the person chose on the form. */
+void casp_forms_tell_backend(request_rec *r, casp_request_t *rq);
+
 /* ---- answer.c */
 
 /** Answer a decision that is no proxying; writes all of it. @return DONE. */
 int casp_answer_send(request_rec *r, casp_request_t *rq);
+/** A decision that no rule made: about a logon, or a backend. */
+void casp_answer_decide(request_rec *r, casp_request_t *rq,
+                        casp_action_e action, const char *reason,
+                        const char *rule, int status);
+/** Write a whole answer.  @a status_line: NULL for httpd's own text; @a type:
+ *  NULL for none.  @return DONE */
+int casp_answer_write(request_rec *r, casp_request_t *rq, int status,
+                      const char *status_line, const char *type,
+                      const char *body);
+/** The reader's language, of those that there are texts in. */
+const char *casp_answer_language(request_rec *r, casp_request_t *rq);
+/** Is a page what this request wants? */
+bool casp_answer_wants_page(request_rec *r, const casp_request_t *rq);
+/** The page of a decision, with a link or NULL. @return DONE */
+int casp_answer_page(request_rec *r, casp_request_t *rq, int status,
+                     const char *status_line, const char *link);
+/** Mark the browser that is sent elsewhere without being asked. */
+void casp_answer_mark(request_rec *r, const casp_request_t *rq);
+/** Is this a URL that a browser may be sent to?  @return it or NULL */
+const char *casp_answer_safe_link(const char *url);
+#define CASP_LOGON_FAILED "logon" /**< the "rule" of a logon that failed here*/
 /** What a stranger is told of a decision: of a failed logon, nothing. */
 const char *casp_answer_told_reason(const casp_decision_t *d);
 /** Ask for credentials: 401. @a reason: a stable code. @return DONE. */

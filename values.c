@@ -139,16 +139,27 @@ const char *casp_value_mask(apr_pool_t *p, int argc, const char *const *argv,
 
 /* ------------------------------------------------------------- numbers */
 
+/* Digits at the start, and few enough to count.  @return what stands behind
+ * them, or NULL */
+static const char *digits_of(const char *arg, int64_t *number)
+{
+    apr_size_t digits = strspn(arg, "0123456789");
+    if (!digits || digits > DIGITS_MAX) {
+        return NULL;
+    }
+    *number = 0;
+    for (apr_size_t i = 0; i < digits; i++) {
+        *number = *number * 10 + (arg[i] - '0');
+    }
+    return arg + digits;
+}
+
 const char *casp_value_number(apr_pool_t *p, const char *arg, const char *what,
                               int min, int max, int *value)
 {
-    apr_size_t digits = strspn(arg, "0123456789");
     int64_t number = 0;
-    bool good = digits > 0 && digits <= DIGITS_MAX && !arg[digits];
-    for (apr_size_t i = 0; good && i < digits; i++) {
-        number = number * 10 + (arg[i] - '0');
-    }
-    if (!good || number < min || number > max) {
+    const char *rest = digits_of(arg, &number);
+    if (!rest || *rest || number < min || number > max) {
         return apr_psprintf(p,
                             "%s %s will not do; write a whole number from "
                             "%d to %d",
@@ -172,6 +183,61 @@ static const char *key_list(apr_pool_t *p, const casp_key_range_t *keys)
     return text;
 }
 
+/* The largest first. */
+static const struct {
+    char letter;
+    int seconds;
+} units[] = {{'d', 86400}, {'h', 3600}, {'m', 60}, {'s', 1}};
+#define NUNITS (sizeof(units) / sizeof(units[0]))
+
+const char *casp_value_duration_of(apr_pool_t *p, int seconds)
+{
+    size_t u = 0;
+    while (u < NUNITS - 1 && (!seconds || seconds % units[u].seconds)) {
+        u++;
+    }
+    return apr_psprintf(p, "%d%c", seconds / units[u].seconds,
+                        units[u].letter);
+}
+
+const char *casp_value_duration(apr_pool_t *p, const char *arg,
+                                const char *what, int min, int max,
+                                int *seconds)
+{
+    int64_t number = 0, unit = 0;
+    const char *rest = digits_of(arg, &number);
+    if (rest && !*rest) {
+        return apr_psprintf(p,
+                            "%s %s has no unit; write a number and its unit "
+                            "(s, m, h or d), as in %sm for minutes",
+                            what, casp_value_show(p, arg), arg);
+    }
+    for (size_t u = 0; rest && u < NUNITS; u++) {
+        if (apr_tolower(*rest) == units[u].letter && !rest[1]) {
+            unit = units[u].seconds;
+        }
+    }
+    if (!unit || number * unit < min || number * unit > max) {
+        return apr_psprintf(p,
+                            "%s %s will not do; write a number and its unit "
+                            "(s, m, h or d), from %s to %s",
+                            what, casp_value_show(p, arg),
+                            casp_value_duration_of(p, min),
+                            casp_value_duration_of(p, max));
+    }
+    *seconds = (int)(number * unit);
+    return NULL;
+}
+
+static const char *key_read(apr_pool_t *p, const casp_key_range_t *key,
+                            const char *arg, int *slot)
+{
+    return key->time
+               ? casp_value_duration(p, arg, key->key, key->min, key->max,
+                                     slot)
+               : casp_value_number(p, arg, key->key, key->min, key->max, slot);
+}
+
 const char *casp_value_keys(apr_pool_t *p, casp_settings_t *s,
                             const casp_key_range_t *keys, int argc,
                             const char *const *argv)
@@ -188,9 +254,10 @@ const char *casp_value_keys(apr_pool_t *p, casp_settings_t *s,
         }
         if (!equal || !keys[k].key) {
             return apr_psprintf(p,
-                                "%s is not known here; write KEY=NUMBER "
+                                "%s is not known here; write KEY=%s "
                                 "with any of %s",
                                 casp_value_show(p, argv[i]),
+                                keys->time ? "TIME" : "NUMBER",
                                 key_list(p, keys));
         }
         if (seen & (1u << k)) {
@@ -201,8 +268,7 @@ const char *casp_value_keys(apr_pool_t *p, casp_settings_t *s,
         }
         seen |= 1u << k;
         const char *wrong =
-            casp_value_number(p, equal + 1, keys[k].key, keys[k].min,
-                              keys[k].max, key_slot(s, &keys[k]));
+            key_read(p, &keys[k], equal + 1, key_slot(s, &keys[k]));
         if (wrong) {
             return wrong;
         }
@@ -218,8 +284,10 @@ const char *casp_value_keys_of(apr_pool_t *p, const casp_settings_t *s,
         int value =
             *(const int *)(const void *)((const char *)s + keys->offset);
         if (value != CASP_UNSET) {
-            text = apr_psprintf(p, "%s%s%s=%d", text ? text : "",
-                                text ? " " : "", keys->key, value);
+            text = apr_psprintf(p, "%s%s%s=%s", text ? text : "",
+                                text ? " " : "", keys->key,
+                                keys->time ? casp_value_duration_of(p, value)
+                                           : apr_itoa(p, value));
         }
     }
     return text;

@@ -2,8 +2,8 @@
 
 /**
  * @file values.h
- * The words that directives take: numbers, choices, key=value lists, hosts,
- * URLs, paths, names, references to secrets.
+ * The words that directives take: numbers, times, choices, key=value lists,
+ * hosts, URLs, paths, names, references to secrets.
  *
  * Private to settings.c, directives.c and confread.c.  Every function that
  * returns a string returns NULL where the word is good, else a sentence that
@@ -26,6 +26,7 @@ typedef struct {
     const char *key;
     size_t offset; /**< of an int in casp_settings_t */
     int min, max;
+    bool time; /**< seconds, written with a unit: "15m" */
 } casp_key_range_t;
 
 /** Quoted for a message: no control bytes, and not longer than helps. */
@@ -46,6 +47,14 @@ const char *casp_value_mask(apr_pool_t *p, int argc, const char *const *argv,
 /** A whole number in a range, nothing behind it. */
 const char *casp_value_number(apr_pool_t *p, const char *arg, const char *what,
                               int min, int max, int *value);
+
+/** A time with its unit: 90s, 15m, 8h, 2d.  A bare number is refused: Exchange
+ *  counts such times in minutes, httpd in seconds. */
+const char *casp_value_duration(apr_pool_t *p, const char *arg,
+                                const char *what, int min, int max,
+                                int *seconds);
+/** The other way, in the largest unit that leaves no rest: 86400 is "1d". */
+const char *casp_value_duration_of(apr_pool_t *p, int seconds);
 
 /** "min=0 smax=4": each key once, none but these. */
 const char *casp_value_keys(apr_pool_t *p, casp_settings_t *s,

@@ -80,6 +80,7 @@ bool casp_verdict_before_logon(apr_pool_t *p, const casp_settings_t *s,
     memset(v, 0, sizeof(*v));
     memset(&scene, 0, sizeof(scene));
     casp_protocol_parse(p, ask->target, &v->url);
+    v->read = ask->target;
     scene.s = s;
     scene.d = d;
     scene.ask = ask;
@@ -224,9 +225,17 @@ void casp_verdict_reach(apr_pool_t *p, const casp_settings_t *s,
     casp_scene_t scene;
     casp_question_t q;
     const char *site_why = NULL;
+    casp_url_t url = v->url;
+    bool known = v->read == ask->target;
     memset(v, 0, sizeof(*v));
     memset(&scene, 0, sizeof(scene));
-    casp_protocol_parse(p, ask->target, &v->url);
+    if (known) {
+        v->url = url;
+    }
+    else {
+        casp_protocol_parse(p, ask->target, &v->url);
+    }
+    v->read = ask->target;
     v->user = ask->user;
     scene.s = s;
     scene.d = d;

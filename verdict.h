@@ -34,6 +34,7 @@ typedef struct {
 typedef struct {
     casp_decision_t decision;
     casp_url_t url;
+    const char *read; /**< the ask's target that url was read from */
     const char *user; /**< canonical, or as typed */
     const casp_mailbox_t *own; /**< NULL: unknown user */
     const casp_mailbox_t *mailbox; /**< that decides: own, or the URL's */
@@ -55,7 +56,9 @@ bool casp_verdict_before_logon(apr_pool_t *p, const casp_settings_t *s,
                                const casp_ask_t *ask, casp_verdict_t *v);
 
 /**
- * The decision for a user who has been identified.
+ * The decision for a user who has been identified.  @a v comes from
+ * casp_verdict_before_logon(), whose reading of the URL still holds where the
+ * ask has the same target; or it is all zeros.
  * @param org the directory; its topology is held only during the call:
  *            everything in the verdict lies in @a p
  */

@@ -1,9 +1,16 @@
 # Make casp_builtin_pages[] from the files named; a file's folder is dropped.
-function escape(s) {
-    gsub(/\\/, "\\\\", s)
-    gsub(/"/, "\\\"", s)
-    gsub(/\?\?/, "?\\?", s)
-    return s
+# Character by character, because awks differ in what a backslash in gsub()'s
+# replacement means.  "?" gets one too, so that no trigraph comes about.
+function escape(s,    out, c, i, n) {
+    n = length(s)
+    out = ""
+    for (i = 1; i <= n; i++) {
+        c = substr(s, i, 1)
+        if (c == "\\" || c == "\"" || c == "?")
+            out = out "\\"
+        out = out c
+    }
+    return out
 }
 BEGIN {
     print "/* Made from pages/ by pages/embed.awk; do not edit. */"

@@ -13,7 +13,8 @@ begin();
 my $count = 0;
 my $run = lab()->{run};
 CaspLab::spew("$run/secret", "x\n");
-chmod 0600, "$run/secret";
+CaspLab::spew("$run/ring", 'a1' x 32, "\n");
+chmod 0600, "$run/secret", "$run/ring";
 my @directory = ('CasProxyDirectory ldaps://dc1.contoso.test',
     "CasProxyDirectoryBind CONTOSO\\svc file:$run/secret");
 
@@ -59,6 +60,11 @@ accepted('StartTLS', ['CasProxy On', 'CasProxyDirectory ldap://dc1',
     $directory[1], 'CasProxyDirectoryTLS StartTLS']);
 accepted('a Location', [@directory, '<Location /owa>', 'CasProxy On',
     'CasProxyDiagnostics On', 'CasProxyAuth Basic', '</Location>']);
+accepted('forms', ['CasProxy On', @directory, 'CasProxyAuth Forms Basic',
+    'CasProxyFormsTimeout public=10m private=12h', '<Location /ews>',
+    'CasProxyAuth Basic', '</Location>']);
+accepted('a key ring', ['CasProxy On', @directory,
+    "CasProxyFormsKey file:$run/ring"]);
 accepted('an If', [@directory, 'CasProxy On', '<If "-R \'10.0.0.0/8\'">',
     'CasProxyAuth None', '</If>']);
 {
@@ -68,8 +74,17 @@ accepted('an If', [@directory, 'CasProxy On', '<If "-R \'10.0.0.0/8\'">',
         'but told that it has no choice';
 }
 
+{
+    my ($text) = accepted('plain http', ['CasProxy On', @directory,
+        'CasProxyRequireTLS Off']);
+    like $text, qr/wrong\.test.*CasProxyRequireTLS Off: .*plain http/,
+        'but told what it means';
+}
+
 # ------------------------------------------------------------------- wrong
 
+CaspLab::spew("$run/open", 'b2' x 32, "\n");
+chmod 0640, "$run/open";
 my $here = qr/wrong\.test(?::\d+)?: /;
 # name, what it says, lines
 for my $case (
@@ -113,7 +128,26 @@ for my $case (
     ['None beside Basic', qr/CasProxyAuth .*None trusts another module/,
         ['CasProxy On', @directory, 'CasProxyAuth None Basic']],
     ['what is not built yet', qr/CasProxyAuth .*not built into this version/,
-        ['CasProxy On', @directory, 'CasProxyAuth Forms']],
+        ['CasProxy On', @directory, 'CasProxyAuth NTLM']],
+    ['None beside Forms', qr/CasProxyAuth .*None trusts another module/,
+        ['CasProxy On', @directory, 'CasProxyAuth None Forms']],
+    ['a time without unit', qr/CasProxyFormsTimeout .*a number and its unit/,
+        ['CasProxy On', @directory, 'CasProxyFormsTimeout public=15']],
+    ['a private shorter than a public',
+        qr/${here}CasProxyFormsTimeout: private=5m is shorter/,
+        ['CasProxy On', @directory, 'CasProxyFormsTimeout private=5m']],
+    ['a key ring that is no file', qr/CasProxyFormsKey .*write file:/,
+        ['CasProxy On', @directory, 'CasProxyFormsKey geheim']],
+    ['a key ring that is not there', qr/CasProxyFormsKey: \S+ cannot be found/,
+        ['CasProxy On', @directory, 'CasProxyFormsKey file:/nowhere/ring']],
+    ['a key ring that others may read',
+        qr/CasProxyFormsKey: \S+ is open to others.*chmod 600/,
+        ['CasProxy On', @directory, "CasProxyFormsKey file:$run/open"]],
+    ['a key ring in a location', qr/CasProxyFormsKey/,
+        ['CasProxy On', @directory, '<Location /owa>',
+            "CasProxyFormsKey file:$run/secret", '</Location>']],
+    ['a time that is too long', qr/CasProxyFormsTimeout .*from 2s to 30d/,
+        ['CasProxy On', @directory, 'CasProxyFormsTimeout private=31d']],
     ['a backend map without URL', qr/CasProxyBackendMap/,
         ['CasProxy On', @directory, 'CasProxyBackendMap host']],
     ['a cache without provider', qr/CasProxySharedCache: no provider "nosuch"/,

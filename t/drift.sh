@@ -23,8 +23,8 @@ register=$srcdir/logtags.txt
 bad=0
 
 # Only these may know httpd.
-skin='mod_casproxy.c config.c runtime.c request.c answer.c backend.c front.c
-status.c lockout.c skin.h runtime.h request.h answer.h backend.h front.h'
+skin='mod_casproxy.c config.c runtime.c request.c forms.c answer.c backend.c
+front.c status.c lockout.c skin.h runtime.h request.h answer.h backend.h front.h'
 
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' 0

@@ -22,7 +22,12 @@ my $file = CaspLab::spew(lab()->{run} . '/dump.conf', $text =~ s/^Syntax OK\n//m
 like $text, qr/^Syntax OK$/m, 'the configuration is right';
 unlike $text, qr/@{[lab()->{password}]}/, 'no password in it';
 like $text, qr/CasProxyDirectoryBind .*svc-casproxy/, 'the account is told';
-for my $front ('mail', 'f2007', 'f2019', 'ldif', 'clear') {
+like $text, qr/^\s+CasProxyAuth Forms Basic$/m, 'forms beside Basic';
+like $text, qr/^\s+CasProxyAuth Forms$/m, 'the default, in so many words';
+like $text, qr/^\s+CasProxyFormsTimeout public=15m private=8h$/m,
+    'times with their units';
+like $text, qr/^\s+CasProxyFormsTimeout public=4s private=8s$/m, 'and others';
+for my $front ('mail', 'f2007', 'f2019', 'ldif', 'clear', 'forms') {
     like $text, qr/<VirtualHost $front\.contoso\.test:\d+>/, "$front is told";
 }
 unlike $text, qr/<VirtualHost off\./, 'one that is off is not';
@@ -33,7 +38,10 @@ for my $case (
     [silent => 'clara', '/owa/'], [redirect => 'ada', '/owa/'],
     [f2007 => 'fritz', '/exchange/'], [f2013 => 'ida', '/owa/'],
     [narrow => 'ada', '/ecp/'], [vouched => 'CONTOSO\\ada', '/owa/'],
-    [ldif => 'CONTOSO\\bert', '/owa/'], ['clear-on' => 'ada', '/owa/']) {
+    [ldif => 'CONTOSO\\bert', '/owa/'], ['clear-on' => 'ada', '/owa/'],
+    [forms => 'ada', '/owa/'], [forms => 'ada', '/EWS/Exchange.asmx'],
+    ['forms-silent' => 'clara', '/owa/'], ['forms-basic' => 'bert', '/ecp/'],
+    ['forms-short' => 'ada', '/owa/'], ['forms-nosso' => 'clara', '/owa/']) {
     my ($front, $user, $path) = @$case;
     my $host = "$front.contoso.test";
     my @ask = (user => $user, url => ($front =~ /^clear/ ? 'http' : 'https')

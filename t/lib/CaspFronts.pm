@@ -118,15 +118,49 @@ sub authorized {
     } sort keys %where;
 }
 
+# Logging on by form: the default of CasProxyAuth.
+sub by_form {
+    my ($lab) = @_;
+    my $silent = 'CasProxyCrossSiteRedirectType Silent';
+    return map {
+        my ($name, $lines, @more) = @$_;
+        $lab->front($lab, $name, auth => '', lines => [$HERE, @$lines], @more)
+    } (
+        ['forms', []],
+        ['forms-silent', [$silent], version => '2010SP3'],
+        ['forms07', [], version => '2007'],
+        ['forms13', [], version => '2013', site => 'Stockholm'],
+        ['forms-basic', [], auth => 'Forms Basic'],
+        ['forms-short', ['CasProxyFormsTimeout public=4s private=8s']],
+        ['forms-user', ['CasProxyLogonFormat UserName']],
+        ['forms-nosso', ['CasProxySSO Off', $silent]],
+        ['forms-2fa', ['CasProxySSO TwoFactor', $silent]],
+        ['forms-preauth', ['CasProxySSO PreAuth', $silent]],
+        ['forms-legacy', ['CasProxyPublish Legacy']],
+        ['forms-denied', [], vhost => ['<Location />',
+            '    Require user CONTOSO\\\\ada', '</Location>']]);
+}
+
+# The front of the second site, by the name that single sign-on leads to.
+sub in_munich {
+    my ($lab) = @_;
+    return $lab->front($lab, 'forms-munich', auth => '', version => '2010SP3',
+        site => 'Munich', lines => [
+            'CasProxyExternalURL https://munich.contoso.test/owa'],
+        vhost => ['ServerAlias munich.contoso.test']);
+}
+
 sub in_the_clear {
     my ($lab) = @_;
-    return map {
+    return map({
         my ($name, $value) = @$_;
         $lab->front($lab, $name, plain => 1, lines => [$HERE,
             "CasProxyRequireTLS $value"], vhost => [
             $value eq 'Forwarded' ? ('RemoteIPHeader X-Forwarded-For',
                 'RemoteIPInternalProxy 127.0.0.1') : ()])
-    } (['clear', 'Off'], ['clear-on', 'On'], ['clear-fwd', 'Forwarded']);
+    } (['clear', 'Off'], ['clear-on', 'On'], ['clear-fwd', 'Forwarded'])),
+        $lab->front($lab, 'clear-forms', auth => '', plain => 1,
+            lines => [$HERE, 'CasProxyRequireTLS Off']);
 }
 
 sub all {
@@ -134,7 +168,8 @@ sub all {
     documents($lab);
     $lab->tool('pki.py', "$lab->{run}/otherca", 'other', 'other');
     return join '', modes($lab), versions($lab), vouched($lab),
-        towards_backends($lab), authorized($lab), in_the_clear($lab);
+        towards_backends($lab), authorized($lab), by_form($lab),
+        in_munich($lab), in_the_clear($lab);
 }
 
 1;

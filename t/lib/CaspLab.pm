@@ -278,6 +278,10 @@ sub front {
         ($o{site} // 'Berlin') ? 'CasProxySite ' . ($o{site} // 'Berlin')
                                : (),
         'CasProxyDiagnostics On', 'CasProxy ' . ($o{mode} // 'On'),
+        # auth => 'Forms Basic'; '' for the default, which is Forms
+        (grep {/^CasProxyAuth /} @{ $o{lines} // [] }) ? ()
+            : length($o{auth} // 'Basic')
+            ? ('CasProxyAuth ' . ($o{auth} // 'Basic')) : (),
         @{ $o{lines} // [] });
     File::Path::make_path("$to->{dir}/fronts");
     spew($conf, map({"$_\n"} @lines), slurp("$self->{exchange}/map.conf"));

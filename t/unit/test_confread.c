@@ -121,7 +121,7 @@ static const struct {
     {"<Location /a /b>\n</Location>", "line 1: ", "one path"},
     {"<VirtualHost *:443>\n</VirtualHost>", "line 1: ", "--vhost"},
     {"CasProxyNothing x", "line 1: ", "CasProxyNothing"},
-    {"CasProxyFormsKey file:/x", "line 1: ", "CasProxyFormsKey"},
+    {"CasProxyKeytab /x", "line 1: ", "CasProxyKeytab"},
     {"CasProxySite", "line 1: ", "CasProxySite takes SITE"},
     {"a\\\nb\nCasProxySite \\\n \\\n", "line 3: ", "CasProxySite"},
     {"<LocationMatch \"(\">\nCasProxy On\n</LocationMatch>",
@@ -183,19 +183,19 @@ static void test_locations(void **state)
         const char *path;
         int mode, diagnostics, auth;
     } cases[] = {
-        {"/", CASP_MODE_ON, 0, CASP_SCHEME_BASIC},
-        {"/owa", CASP_MODE_ON, 1, CASP_SCHEME_BASIC},
-        {"/owa/", CASP_MODE_ON, 1, CASP_SCHEME_BASIC},
-        {"/owa/x", CASP_MODE_ON, 1, CASP_SCHEME_BASIC},
-        {"/owa2", CASP_MODE_ON, 0, CASP_SCHEME_BASIC},
-        {"/OWA", CASP_MODE_ON, 0, CASP_SCHEME_BASIC},
-        {"/owa/auth", CASP_MODE_ON, 1, CASP_SCHEME_BASIC},
-        {"/owa/auth/x", CASP_MODE_OFF, 1, CASP_SCHEME_BASIC},
+        {"/", CASP_MODE_ON, 0, CASP_SCHEME_FORMS},
+        {"/owa", CASP_MODE_ON, 1, CASP_SCHEME_FORMS},
+        {"/owa/", CASP_MODE_ON, 1, CASP_SCHEME_FORMS},
+        {"/owa/x", CASP_MODE_ON, 1, CASP_SCHEME_FORMS},
+        {"/owa2", CASP_MODE_ON, 0, CASP_SCHEME_FORMS},
+        {"/OWA", CASP_MODE_ON, 0, CASP_SCHEME_FORMS},
+        {"/owa/auth", CASP_MODE_ON, 1, CASP_SCHEME_FORMS},
+        {"/owa/auth/x", CASP_MODE_OFF, 1, CASP_SCHEME_FORMS},
         {"/ews/a.asmx", CASP_MODE_ON, 0, CASP_SCHEME_NONE},
-        {"/ews/a.asmx/b", CASP_MODE_ON, 0, CASP_SCHEME_BASIC},
-        {"/EcP/x", CASP_MODE_SHADOW, 0, CASP_SCHEME_BASIC},
-        {"/public/x", CASP_MODE_REDIRECT, 0, CASP_SCHEME_BASIC},
-        {"/public/y/x", CASP_MODE_ON, 0, CASP_SCHEME_BASIC},
+        {"/ews/a.asmx/b", CASP_MODE_ON, 0, CASP_SCHEME_FORMS},
+        {"/EcP/x", CASP_MODE_SHADOW, 0, CASP_SCHEME_FORMS},
+        {"/public/x", CASP_MODE_REDIRECT, 0, CASP_SCHEME_FORMS},
+        {"/public/y/x", CASP_MODE_ON, 0, CASP_SCHEME_FORMS},
     };
     casp_config_t c;
     assert_null(casp_config_read(pool, locations, NULL, &c));

@@ -153,6 +153,19 @@ static const struct {
     {"CasProxyUrlPolicy log", "CasProxyUrlPolicy Log"},
     {"CasProxyUrlPolicy Off", NULL},
     {"CasProxyUrlPolicy Enforce", NULL},
+    {"CasProxyFormsKey file:/etc/casproxy/ring", NULL},
+    {"CasProxyFormsTimeout public=15m private=8h", NULL},
+    {"CasProxyFormsTimeout private=720m PUBLIC=90s",
+     "CasProxyFormsTimeout public=90s private=12h"},
+    {"CasProxyFormsTimeout public=2s private=30d", NULL},
+    {"CasProxyFormsTimeout public=1440m private=86400s",
+     "CasProxyFormsTimeout public=1d private=1d"},
+    {"CasProxyFormsTimeout public=5400S private=00036H",
+     "CasProxyFormsTimeout public=90m private=36h"},
+    {"CasProxyFormsKey 'file:/my keys/ring'",
+     "CasProxyFormsKey \"file:/my keys/ring\""},
+    {"CasProxyAuth forms", "CasProxyAuth Forms"},
+    {"CasProxyAuth Basic Forms", "CasProxyAuth Forms Basic"},
     {"CasProxyAuth none", "CasProxyAuth None"},
     {"CasProxyAuth Basic", NULL},
     {"CasProxyBackendAuth basic", "CasProxyBackendAuth Basic"},
@@ -308,12 +321,32 @@ static const struct {
     {"CasProxyPublish All", "OWA, ECP, EAS"},
     {"CasProxyPublish OWA owa", "twice"},
     {"CasProxyUrlPolicy On", "Enforce, Log or Off"},
-    {"CasProxyAuth Forms", "Forms is not built into this version; use Basic "
-                           "or None"},
-    {"CasProxyAuth Negotiate", "use Basic or None"},
+    {"CasProxyFormsKey /etc/casproxy/ring", "write file:/PATH"},
+    {"CasProxyFormsKey file:ring", "/"},
+    {"CasProxyFormsKey env:KEY", "write file:/PATH"},
+    {"CasProxyFormsKey hunter2", "do not belong into the configuration"},
+    {"CasProxyFormsKey file:hunter2", "absolute path"},
+    {"CasProxyFormsTimeout 15m", "write KEY=TIME with any of public="},
+    {"CasProxyFormsTimeout public=15",
+     "public \"15\" has no unit; write a number and its unit"},
+    {"CasProxyFormsTimeout private=1h30m", "a number and its unit"},
+    {"CasProxyFormsTimeout private=1.5h", "a number and its unit"},
+    {"CasProxyFormsTimeout 'private=5 m'", "a number and its unit"},
+    {"CasProxyFormsTimeout private=43201m", "from 2s to 30d"},
+    {"CasProxyFormsTimeout private=18446744073709551620s", "from 2s to 30d"},
+    {"CasProxyFormsTimeout public=15w", "a number and its unit"},
+    {"CasProxyFormsTimeout public=m", "a number and its unit"},
+    {"CasProxyFormsTimeout public=1s", "from 2s to 30d"},
+    {"CasProxyFormsTimeout private=31d", "from 2s to 30d"},
+    {"CasProxyFormsTimeout private=999999999999d", "from 2s to 30d"},
+    {"CasProxyFormsTimeout private=-1h", "a number and its unit"},
+    {"CasProxyFormsTimeout private=8h private=8h", "twice"},
+    {"CasProxyFormsTimeout both=8h", "not known"},
+    {"CasProxyAuth None Forms", "stands alone"},
+    {"CasProxyAuth Negotiate", "use Forms, Basic or None"},
     {"CasProxyAuth Basic ntlm", "NTLM is not built into this version"},
     {"CasProxyAuth None Basic", "stands alone"},
-    {"CasProxyAuth Digest", "Basic or None"},
+    {"CasProxyAuth Digest", "Forms, Basic or None"},
     {"CasProxyBackendAuth NTLM", "not built into this version; use Auto, "
                                  "Basic or None"},
     {"CasProxyBackendAuth Kerberos", "not built"},
@@ -517,6 +550,10 @@ static void test_merge_parts(void **state)
     } cases[] = {
         {"CasProxyDirectoryPool min=1 ttl=9", "CasProxyDirectoryPool min=2",
          "CasProxyDirectoryPool min=2 ttl=9"},
+        {"CasProxyFormsTimeout public=1h", "CasProxyFormsTimeout private=2h",
+         "CasProxyFormsTimeout public=1h private=2h"},
+        {"CasProxyAuth Forms Basic", "CasProxyAuth Forms",
+         "CasProxyAuth Forms"},
         {"CasProxyTimeout OWA 1\nCasProxyTimeout EWS 2",
          "CasProxyTimeout "
          "OWA 3",
@@ -566,6 +603,7 @@ static const char defaults[] =
     "CasProxyRequireTLS On\n"
     "CasProxySSO On\n"
     "CasProxyLogonFormat FullDomain\n"
+    "CasProxyFormsTimeout public=15m private=8h\n"
     "CasProxyBackendPool hmax=64 ttl=90 acquire=2 connect=5 retry=30 "
     "addressttl=60 busy=0\n"
     "CasProxyStateDir /state\n"
@@ -582,7 +620,7 @@ static const char defaults[] =
     "CasProxyTimeout PowerShell 200\n"
     "CasProxyPublish OWA ECP EAS EWS Autodiscover OAB RPC MAPI UM Legacy\n"
     "CasProxyUrlPolicy Enforce\n"
-    "CasProxyAuth Basic\n"
+    "CasProxyAuth Forms\n"
     "CasProxyBackendAuth Auto\n"
     "CasProxyDiagnostics Off";
 
@@ -602,6 +640,7 @@ static void test_defaults(void **state)
     assert_int_equal(c.settings->directory_bind, CASP_BIND_NONE);
     assert_int_equal(c.settings->directory_tls, CASP_TLS_UNSET);
     assert_int_equal(c.settings->redirect_to_optimal, CASP_UNSET);
+    assert_null(c.settings->forms_key); /* the state directory's own */
     complete(&c);
     assert_string_equal(dump_of(&c), defaults);
     assert_null(read_into("CasProxyFrontEnd 2013", &c));
@@ -610,6 +649,38 @@ static void test_defaults(void **state)
     assert_null(read_into("CasProxyFrontEnd 2010SP3", &c));
     complete(&c);
     assert_int_equal(c.settings->cross_site_silent, 0);
+}
+
+/* A form is for people; a program always has another way in. */
+static void test_schemes(void **state)
+{
+    enum {
+        N = CASP_SCHEME_NONE,
+        B = CASP_SCHEME_BASIC,
+        F = CASP_SCHEME_FORMS
+    };
+    static const struct {
+        int auth;
+        casp_protocol_e protocol;
+        int want;
+    } cases[] = {
+        {F, CASP_PROTO_OWA, F},          {F, CASP_PROTO_ECP, F},
+        {F, CASP_PROTO_LEGACY, F},       {F, CASP_PROTO_EWS, F | B},
+        {F, CASP_PROTO_EAS, B},          {F, CASP_PROTO_RPC, B},
+        {F, CASP_PROTO_MAPI, B},         {F, CASP_PROTO_OAB, B},
+        {F, CASP_PROTO_AUTODISCOVER, B}, {F, CASP_PROTO_UM, B},
+        {F, CASP_PROTO_POWERSHELL, B},   {F | B, CASP_PROTO_OWA, F | B},
+        {F | B, CASP_PROTO_EAS, B},      {F | B, CASP_PROTO_EWS, F | B},
+        {B, CASP_PROTO_OWA, B},          {B, CASP_PROTO_EWS, B},
+        {B, CASP_PROTO_EAS, B},          {N, CASP_PROTO_OWA, N},
+        {N, CASP_PROTO_EWS, N},          {N, CASP_PROTO_EAS, N},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        assert_int_equal(casp_settings_schemes(cases[i].auth,
+                                               cases[i].protocol),
+                         cases[i].want);
+    }
 }
 
 static unsigned next_random(unsigned *seed)
@@ -667,6 +738,7 @@ static void test_values(void **state)
         "CasProxyBackendPool hmax=11 ttl=12 acquire=13 connect=14 retry=15 "
         "addressttl=16 busy=17\nCasProxyTimeout MAPI 18\n"
         "CasProxyFrontEnd 2016\nCasProxyPublish EAS\nCasProxyAuth None\n"
+        "CasProxyFormsKey file:/r\nCasProxyFormsTimeout private=2d public=3m\n"
         "CasProxyMountedSite d s\nCasProxyGlobalCatalog ldap://g "
         "ldaps://[::1] ldaps://h:7 ldapi:///\n",
         &c));
@@ -686,6 +758,9 @@ static void test_values(void **state)
     assert_int_equal(s->backend_addressttl, 16);
     assert_int_equal(s->backend_busy, 17);
     assert_int_equal(s->timeout[CASP_PROTO_MAPI], 18);
+    assert_string_equal(s->forms_key, "/r");
+    assert_int_equal(s->forms_public, 180);
+    assert_int_equal(s->forms_private, 172800);
     assert_int_equal(s->front, CASP_F2016);
     assert_int_equal(s->publish, 1 << CASP_PROTO_EAS);
     assert_null(casp_settings_ldif(s));
@@ -778,6 +853,18 @@ static const struct {
      NULL},
     {LDIF "CasProxyFrontEnd 2010SP3\nCasProxyCrossSiteRedirectType Silent",
      NULL, NULL},
+    {LDIF "CasProxyFormsTimeout private=5m",
+     "private=5m is shorter than public=15m", NULL},
+    {LDIF "CasProxyFormsTimeout public=9h", "shorter than public=9h", NULL},
+    {LDIF "CasProxyFormsTimeout public=8h", NULL, NULL},
+    {LDIF "CasProxyFormsTimeout public=3s private=3s", NULL, NULL},
+    {BIND "CasProxyRequireTLS Off", NULL, "passwords over plain http"},
+    {BIND "CasProxyRequireTLS Forwarded", NULL, NULL},
+    {LDIF "CasProxyFormsKey file:@/good", NULL, NULL},
+    {LDIF "CasProxyFormsKey file:@", "is no regular file", NULL},
+    {LDIF "CasProxyFormsKey file:@/open", "@/open is open to others", NULL},
+    {LDIF "CasProxyFormsKey file:/nowhere/ring",
+     "CasProxyFormsKey: /nowhere/ring cannot be found", NULL},
     {LDIF "CasProxyLogonFormat UserName", NULL, "CasProxyDefaultDomain"},
     {LDIF "CasProxyLogonFormat UserName\nCasProxyDefaultDomain C", NULL, NULL},
     {LDIF "CasProxyExternalURL http://x", NULL, "CasProxyRequireTLS"},
@@ -927,6 +1014,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_merge_each, setup, teardown),
         cmocka_unit_test_setup_teardown(test_merge_parts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_defaults, setup, teardown),
+        cmocka_unit_test(test_schemes),
         cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(test_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_check, setup, teardown),

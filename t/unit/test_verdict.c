@@ -415,7 +415,7 @@ static const struct {
     {"CasProxyCrossSiteRedirectType Silent", "CONTOSO\\ada",
      "/owa/m10@contoso.test/?ae=Folder", FORMS, "sso-redirect",
      "mailbox-in-other-site",
-     "https://munich.contoso.test/owa/m10@contoso.test/"},
+     "https://munich.contoso.test/owa/m10@contoso.test/?ae=Folder"},
     {"", "CONTOSO\\away", "/owa/", FORMS, "temporary-redirect",
      "database-mounted-elsewhere", "https://munich.contoso.test/owa/"},
     {"CasProxyFrontEnd 2010", "CONTOSO\\away", "/owa/", FORMS,
@@ -476,7 +476,7 @@ static const struct {
      "https://munich13.contoso.test/owa/"},
     {"CasProxyFrontEnd 2013", "CONTOSO\\m13", "/owa/?a=b", FORMS,
      "sso-redirect", "mailbox-in-other-site",
-     "https://munich13.contoso.test/owa/"},
+     "https://munich13.contoso.test/owa/?a=b"},
     {"CasProxyFrontEnd 2013\nCasProxyExternalURL "
      "https://munich13.contoso.test/owa",
      "CONTOSO\\m13", "/owa/", FORMS, "proxy", "target-is-this-host",
