@@ -16,8 +16,15 @@ each FILE.json adds servers or changes them by name.  Loopback only.  DIR gets
 
 What a server may be: name, fqdn, version, tls, names (of its certificate),
 address, port, cas, mailbox (roles), and how it is odd:
-    auth   basic (offers Negotiate, NTLM and Basic, takes Basic; the default),
-           basic-only, ntlm-only (takes nothing here), refuse, forms, anonymous
+    auth   basic (offers Negotiate, NTLM and Basic, takes the last two; the
+           default), basic-only, ntlm-only, refuse (the same, but no password
+           is right), anonymous,
+           digest (offers nothing but Digest), epa (goes through an NTLM
+           handshake and refuses it, as Extended Protection does), forms (a
+           logon form before OWA, ECP and, up to 2007, the legacy paths),
+           trusted (an IIS in front of it says who it is: t/lab/iis)
+    ttl, renew   of a session by form: seconds, and after how many requests
+           its cookie is renewed (900 and 5)
     cert   lab (the default), self: self-signed
     down   in the map, but nobody listens
     slow   seconds before each answer
@@ -28,7 +35,10 @@ What a request may ask for, in its query, to be answered oddly:
     sim=redirect:URL  sim=location:fqdn|host|address  sim=headers (echo)
 A server's own behaviour changes at run time by GET /sim/set?auth=refuse and
 so on, and back by GET /sim/reset; GET /sim/password?CONTOSO%5Cada=WORD gives
-somebody a password of their own, at all servers.  Only tests know that path.
+somebody a password of their own, at all servers; GET /sim/expire[?user=NAME]
+lets the server's sessions by form run out, /sim/forget loses them as a restart
+does, /sim/sessions tells how many there are.  Only tests know that path.
+EXCHANGE_LOG names another file than DIR/requests.jsonl.
 """
 import asyncio
 import base64
@@ -46,14 +56,16 @@ import time
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import ews
+import logons
+import ntlm
 import org
 import pki
 
 NAMES = {200: 'OK', 201: 'Created', 204: 'No Content', 207: 'Multi-Status',
-         302: 'Moved Temporarily', 401: 'Unauthorized', 403: 'Forbidden',
-         404: 'Not Found', 440: 'Login Timeout', 501: 'Not Implemented',
-         500: 'Internal Server Error', 502: 'Bad Gateway',
-         503: 'Service Unavailable'}
+         302: 'Moved Temporarily', 400: 'Bad Request', 401: 'Unauthorized',
+         403: 'Forbidden', 404: 'Not Found', 440: 'Login Timeout',
+         500: 'Internal Server Error', 501: 'Not Implemented',
+         502: 'Bad Gateway', 503: 'Service Unavailable'}
 LEGACY = ('exchange', 'public', 'exchweb', 'exadmin')
 ALWAYS = ('microsoft-server-activesync',)
 MODERN = ALWAYS + ('owa', 'ews', 'autodiscover', 'oab', 'rpc',
@@ -66,13 +78,17 @@ BUILD = {'2007': '8.3.83.6', '2010': '14.3.123.4', '2013': '15.0.1497.2',
          '2016': '15.1.2507.6', '2019': '15.2.221.12'}
 CHALLENGES = {'basic': ('Negotiate', 'NTLM', 'Basic'),
               'basic-only': ('Basic',), 'ntlm-only': ('Negotiate', 'NTLM'),
-              'refuse': ('Negotiate', 'NTLM', 'Basic')}
+              'forms': ('Negotiate', 'NTLM', 'Basic'),
+              'refuse': ('Negotiate', 'NTLM', 'Basic'),
+              'digest': ('Digest qop="auth", algorithm=MD5-sess, nonce="%s", '
+                         'charset=utf-8' % ('0' * 32),)}
 WEBDAV = ('OPTIONS, TRACE, GET, HEAD, DELETE, PUT, POST, COPY, MOVE, MKCOL, '
           'PROPFIND, PROPPATCH, LOCK, UNLOCK, SUBSCRIBE, UNSUBSCRIBE, POLL, '
           'NOTIFY, BCOPY, BMOVE, BDELETE, BPROPFIND, BPROPPATCH, SEARCH')
-GONE = 'expires=Thu, 01-Jan-1970 00:00:00 GMT'
+GONE = logons.GONE
 SIGNED_OUT = ('<!DOCTYPE html><html><head><title>Outlook Web App</title></head>'
               '<body><h1>You have been signed out</h1></body></html>\n')
+LOGONS = ('auth.owa', 'owaauth.dll')
 # A page that stays open and asks its server now and then, as OWA's does.
 APP = '''<p><button id="poll">Check for new messages</button>
 <output id="state">-</output></p>
@@ -92,7 +108,8 @@ class Lab:
         self.password, self.users = password, users
         self.passwords = {}  # of users who have another
         self.connections = 0
-        self.log = os.open(folder + '/requests.jsonl',
+        self.log = os.open(os.environ.get('EXCHANGE_LOG')
+                           or folder + '/requests.jsonl',
                            os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
     def record(self, **what):
@@ -109,12 +126,31 @@ class Lab:
         except ValueError:
             return None
         name, _, password = text.partition(':')
+        return self.check(name, password)
+
+    def check(self, name, password):
+        user = self.full_name(name)
+        good = self.passwords.get(user, self.password)
+        return user if user and password == good else None
+
+    def full_name(self, name):
+        """DOMAIN\\user of whatever was typed."""
         user = self.users.get(name.lower())
         if not user and name:
             user = name if '\\' in name else '%s\\%s' % (
                 org.DOMAIN, name.split('@')[0])
-        good = self.passwords.get(user, self.password)
-        return user if password == good else None
+        return user
+
+    def password_of(self, domain, user):
+        """For an NTLM response: of DOMAIN and user, or of user@realm."""
+        return self.passwords.get(self.full_name(user), self.password)
+
+
+class Link:
+    """What a server remembers of a connection."""
+
+    def __init__(self):
+        self.user = self.handshake = None
 
 
 class Request:
@@ -128,10 +164,17 @@ class Request:
                         if k == 'sim')
         self.body, self.digest = 0, hashlib.sha256()
         self.text = b''  # of a body, where somebody reads it
+        self.cookies = []  # further lines of the answer
+        self.told = {}  # what an IIS in front says
 
     def get(self, name, default=''):
         return next((v for k, v in self.headers if k.lower() == name),
                     default)
+
+    @property
+    def is_logon(self):
+        return self.method == 'POST' and \
+            self.path.rsplit('/', 1)[-1].lower() in LOGONS
 
     @property
     def directory(self):
@@ -155,12 +198,18 @@ class Server:
         self.lab, self.spec, self.first = lab, spec, dict(spec)
         self.name, self.version = spec['name'], spec['version']
         self.fqdn = spec['fqdn']
+        self.forms = logons.Forms(self.name, self.version)
         self.address, self.port = spec['address'], spec['port']
 
     @property
     def url(self):
         return '%s://%s:%d' % ('https' if self.spec.get('tls') else 'http',
                                self.address, self.port)
+
+    @property
+    def https(self):
+        """Do its clients come by TLS?  It may end in front of it."""
+        return self.spec.get('https', self.spec.get('tls'))
 
     # ------------------------------------------------- thinking, no I/O
 
@@ -169,18 +218,95 @@ class Server:
         authorization = request.get('authorization')
         if mode == 'anonymous':
             return 'anonymous'
-        if mode in ('basic', 'basic-only'):
+        if mode == 'trusted':
+            if request.told.get('raw'):
+                return self.lab.full_name(request.told['raw'])
+            mode = 'basic-only'
+        if mode == 'forms' and self.forms.guards(request.directory):
+            return self.by_form(request)
+        if mode == 'epa':
+            raise Answer(401, 'Not authorized', headers=[
+                ('WWW-Authenticate', c) for c in logons.answer_of_binding(
+                    authorization, org.DOMAIN, self.name)])
+        if mode in ('basic', 'basic-only', 'forms'):
             user = self.lab.user_of(authorization)
             if user:
                 return user
-        if mode == 'forms':
-            raise Answer(302, headers=[(
-                'Location', 'https://%s/owa/auth/logon.aspx?url=%s&reason=0'
-                % (request.get('host', self.fqdn), request.path))])
+        if 'NTLM' in CHALLENGES.get(mode, ()):
+            user = self.integrated(request, authorization)
+            if user and mode != 'refuse':
+                return user
         raise Answer(401, 'You are not authorized to view this page', headers=[
             ('WWW-Authenticate', c + (' realm="%s"' % self.fqdn
                                       if c == 'Basic' else ''))
             for c in CHALLENGES[mode]])
+
+    def integrated(self, request, authorization):
+        """NTLM proves the user for the connection, as IIS has it: who comes
+        over it afterwards and brings nothing is that user."""
+        link = request.link
+        scheme, _, blob = authorization.partition(' ')
+        if scheme.lower() not in ('ntlm', 'negotiate') or not blob:
+            return link.user if not authorization else None
+        try:
+            token = base64.b64decode(blob, validate=True)
+        except ValueError:
+            token = b''
+        link.user = None
+        if token[8:9] == b'\1' or not link.handshake:
+            link.handshake = ntlm.Handshake(org.DOMAIN, self.name,
+                                            self.lab.password_of)
+        reply, user = link.handshake.step(token)
+        if reply:
+            raise Answer(401, 'handshake', headers=[(
+                'WWW-Authenticate', '%s %s' % (
+                    scheme, base64.b64encode(reply).decode()))])
+        link.handshake = None
+        if self.spec.get('auth') != 'refuse':
+            link.user = user and self.lab.full_name(user)
+        return link.user
+
+    def by_form(self, request):
+        """The user of the session, or the way to the logon page."""
+        key, reason = self.forms.look(request.get('cookie'))
+        if key:
+            user, request.cookies = self.forms.use(
+                key, int(self.spec.get('renew', logons.RENEW)), self.https)
+            return user
+        host = request.get('host', self.fqdn)
+        if request.method in ('GET', 'HEAD') and not (
+                reason == 3 and ('oeh', '1') in request.query[:1]):
+            raise Answer(302, headers=[('Location', self.forms.logon_url(
+                host, 'https://%s%s' % (host, request.target), reason))])
+        raise Answer(440, 'Login Timeout', headers=self.forms.removed())
+
+    def log_on(self, request):
+        """The POST of the logon form."""
+        told = self.forms.fields(request.text)
+        host = request.get('host', self.fqdn)
+        if not told or not self.forms.may_lead_to(
+                told['destination'], (host.lower(), self.fqdn)):
+            raise Answer(400, 'Bad Request')
+        request.user = self.lab.check(told['username'], told['password'])
+        if not request.user:
+            raise Answer(302, headers=[('Location', self.forms.logon_url(
+                host, told['destination'], 2))])
+        raise Answer(302, headers=[
+            ('Location', told['destination'])] + self.forms.log_on(
+                request.user, told['flags'],
+                float(self.spec.get('ttl', logons.TTL)), self.https))
+
+    def form_pages(self, request):
+        """What needs no session where there is a logon form."""
+        path = request.path.lower()
+        if request.is_logon and self.forms.is_logon(path):
+            self.log_on(request)
+        if self.forms.is_page(path):
+            raise Answer(200, self.forms.page(request.query))
+        if path.startswith('/owa/auth/') or (
+                path.startswith('/owa/') and request.is_logon):
+            self.sign_out(request)
+            raise Answer(404, 'There is no such page.')
 
     def think(self, request):
         """Raises the answer, always; returns the user through it."""
@@ -191,6 +317,8 @@ class Server:
             raise Answer(200, '200 OK<br/>' + self.fqdn)
         if request.directory not in DIRECTORIES.get(self.version, NEWEST):
             raise Answer(404, 'The system cannot find the file specified.')
+        if self.spec.get('auth') == 'forms':
+            self.form_pages(request)
         if request.directory == 'exchweb':
             self.exchweb(request)
         user = self.authenticate(request)
@@ -224,6 +352,14 @@ class Server:
         if request.path == '/sim/password':
             self.lab.passwords.update(request.query)
             raise Answer(204)
+        if request.path == '/sim/expire':
+            raise Answer(200, '%d\n' % self.forms.expire(
+                dict(request.query).get('user')), 'text/plain')
+        if request.path == '/sim/forget':
+            self.forms.sessions.clear()
+        if request.path == '/sim/sessions':
+            raise Answer(200, '%d\n' % len(self.forms.sessions),
+                         'text/plain')
         for name, value in request.query:
             self.spec[name] = value
         raise Answer(200, json.dumps(self.spec), 'application/json')
@@ -244,7 +380,7 @@ class Server:
         if 'redirect' in sim:
             raise Answer(302, headers=[('Location', sim['redirect'])])
         if 'location' in sim or '/redirect-test' in request.path:
-            scheme = 'https' if self.spec.get('tls') else 'http'
+            scheme = 'https' if self.https else 'http'
             host = {'host': request.get('host'), 'address': '%s:%d' % (
                 self.address, self.port)}.get(sim.get('location'), self.fqdn)
             url = '%s://%s/%s/?arrived=1' % (scheme, host, request.directory)
@@ -282,6 +418,7 @@ class Server:
         """Files that need no logon; its page after a sign-out is one."""
         if request.path.lower().endswith('/usa/logoff.asp'):
             request.user = self.lab.user_of(request.get('authorization'))
+            self.forms.end(request.get('cookie'))
             raise Answer(200, SIGNED_OUT, headers=[
                 ('Set-Cookie', '%s=; path=/; %s' % (name, GONE))
                 for name in ('sessionid', 'cadata')])
@@ -293,13 +430,13 @@ class Server:
         if request.directory in LEGACY and self.version <= '2003' and any(
                 (k.lower(), v.lower()) == ('cmd', 'logoff')
                 for k, v in request.query):
-            raise Answer(200, SIGNED_OUT)
+            raise Answer(200, SIGNED_OUT, headers=self.end_of_session(request))
         if path == '/ecp/logoff.aspx':
             raise Answer(302, headers=[('Location', '/owa/logoff.owa')])
         if path in ('/owa/auth/logoff.aspx', '/owa/auth/signout.aspx'):
             raise Answer(200, SIGNED_OUT)
         if path == '/owa/logoff.owa':
-            raise Answer(302, headers=[
+            raise Answer(302, headers=self.end_of_session(request) + [
                 ('Set-Cookie', 'UserContext=; Domain=%s; path=/owa; %s'
                  % (self.fqdn, GONE)),
                 ('Location', 'https://%s/owa/auth/%s' % (
@@ -307,6 +444,12 @@ class Server:
                     'logoff.aspx?Cmd=logoff' if self.version == '2007'
                     else 'logoff.aspx?Cmd=logoff&src=exch'
                     if self.version == '2010' else 'signout.aspx'))])
+
+    def end_of_session(self, request):
+        if self.spec.get('auth') != 'forms':
+            return []
+        self.forms.end(request.get('cookie'))
+        return self.forms.removed()
 
     def legacy(self, request, user):
         if self.version >= '2010' or \
@@ -364,9 +507,9 @@ class Server:
 
     async def serve(self, reader, writer):
         self.lab.connections += 1
-        number = self.lab.connections
+        number, link = self.lab.connections, Link()
         try:
-            while await self.one(reader, writer, number):
+            while await self.one(reader, writer, number, link):
                 pass
         except (OSError, ValueError, EOFError, asyncio.LimitOverrunError,
                 ssl.SSLError):
@@ -374,7 +517,7 @@ class Server:
         finally:
             writer.close()
 
-    async def one(self, reader, writer, number):
+    async def one(self, reader, writer, number, link):
         """One request and its answer; False: the connection ends."""
         head = await reader.readuntil(b'\r\n\r\n')
         lines = head.decode('utf-8', 'surrogateescape').split('\r\n')
@@ -382,7 +525,8 @@ class Server:
         request = Request(method, target, http, [
             [k, v.strip()] for k, _, v in (x.partition(':')
                                            for x in lines[1:] if x)])
-        request.user = None
+        request.user, request.link = None, link
+        number = self.hear(request, number)
         if request.get('expect').lower() == '100-continue':
             writer.write(b'HTTP/1.1 100 Continue\r\n\r\n')
         await self.swallow(request, reader)
@@ -397,10 +541,23 @@ class Server:
             time=time.time(), server=self.name, connection=number,
             method=method, target=target, http=http, headers=request.headers,
             body=request.body, body_sha256=request.digest.hexdigest(),
-            user=request.user, status=answer.status)
+            user=request.user, status=answer.status,
+            **{k: v for k, v in request.told.items() if k != 'connection'})
+        answer.headers += request.cookies
         if 'drop' in request.sim:
             return False
         return await self.send(request, answer, writer, number)
+
+    def hear(self, request, number):
+        """What an IIS in front says, which is no part of the request; the
+        number of the client's connection."""
+        if self.spec.get('auth') != 'trusted':
+            return number
+        request.told = {k[6:].lower(): v for k, v in request.headers
+                        if k.lower().startswith('x-lab-')}
+        request.headers = [h for h in request.headers
+                           if not h[0].lower().startswith('x-lab-')]
+        return int(request.told.get('connection', number))
 
     @staticmethod
     async def swallow(request, reader):
@@ -412,7 +569,8 @@ class Server:
                     raise EOFError
                 request.body += len(data)
                 request.digest.update(data)
-                if request.directory == 'ews' and request.body <= ews.LIMIT:
+                if (request.directory == 'ews' or request.is_logon) and \
+                        request.body <= ews.LIMIT:
                     request.text += data
                 left -= len(data)
         if 'chunked' in request.get('transfer-encoding').lower():
@@ -433,7 +591,14 @@ class Server:
             ('chunked' in request.sim or 'trickle' in request.sim)
         headers = [('Server', 'Microsoft-IIS/7.5'),
                    ('X-Backend', self.name),
-                   ('X-Backend-Connection', str(number))] + answer.headers
+                   ('X-Backend-Connection', str(number))]
+        headers += [(name, request.told[key]) for name, key in (
+            ('X-Auth-Type', 'auth'), ('X-Raw-User', 'raw'),
+            ('X-Backend-Kind', 'kind')) if key in request.told]
+        if request.body:
+            headers.append(('X-Backend-Body', '%d %s' % (
+                request.body, request.digest.hexdigest())))
+        headers += answer.headers
         if chunked:
             headers.append(('Transfer-Encoding', 'chunked'))
         elif answer.status != 204:

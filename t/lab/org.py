@@ -152,6 +152,18 @@ DATABASES = [
 ]
 ARRAYS = {'outlook.contoso.test': 'Berlin', 'owa-hamburg.contoso.test':
           'Hamburg'}
+# The front's account, the hosts that clients may call it by, and the account
+# whose keys all simulated servers share.  Kerberos as an administrator leaves
+# it: two servers nobody gave an SPN, one that the front may not delegate to.
+FRONT_ACCOUNT, CAS_ACCOUNT = 'svc-front', 'svc-cas'
+PLAIN_ACCOUNT = 'svc-plain'  # a front's account that may delegate nothing
+FRONT_HOSTS = ['mail', 'front', 'munich', 'lyon', 'legacy', 'negotiate',
+               'kerberos', 'ntlm', 'integrated', 'inside', 'mixed', 'delegate',
+               'isolation', 'isolation2', 'auto', 'bench', 'directory',
+               'winbind', 'forms', 'basic']
+NO_SPN, NO_DELEGATION = ('KIE-CAS1', 'KIE-EX2'), ('STO-EX10',)
+SUFFIX = 'example.test'  # of UPNs that do not name the domain
+LOAD = 50  # load01 and on: many people of one database
 LONG = 'donaudampfschifffahrtskapitaen.' * 6 + 'ludwig'
 
 # sAMAccountName, full name, database, "/owa gives", and options:
@@ -249,6 +261,8 @@ USERS = [
     ('comma', 'Comma, Carla + "Co"', 'BER-DB1', 'direct', {}),
     ('apos', "Apo'Strophe", 'BER-DB1', 'direct', dict(upn="o'neil")),
     ('ludwig', 'Ludwig Long', 'BER-DB1', 'direct', dict(upn=LONG)),
+    ('ruth', 'Ruth Suffix', 'BER-DB1', 'direct; her UPN is of another domain',
+     dict(upn='ruth.berlin@' + SUFFIX)),
 ]
 
 
@@ -513,20 +527,62 @@ def extra_users(count):
         yield 'user%05d' % i, 'User %05d' % i, homes[i % 3], '', {}
 
 
+def load_users():
+    return [('load%02d' % i, 'Load %02d' % i, 'BER-DB1', 'direct', {})
+            for i in range(1, LOAD + 1)]
+
+
+def spns():
+    """Account -> its SPNs; what the front may delegate to comes third."""
+    front = ['HTTP/%s.%s' % (host, DNS) for host in FRONT_HOSTS]
+    servers = [s for s in SERVERS if s[0] not in NO_SPN]
+    cas = ['HTTP/' + fqdn(s) for s in servers
+           if 'HTTP/' + fqdn(s) not in front]
+    forbidden = ['HTTP/' + fqdn(s) for s in SERVERS if s[0] in NO_DELEGATION]
+    return front, cas, [name for name in cas if name not in forbidden]
+
+
+def plain_spns():
+    return ['HTTP/plain.' + DNS]
+
+
+def service_accounts():
+    """Normal accounts with AES keys only, whose passwords never expire."""
+    front, cas, goals = spns()
+    for name, names, uac, more in (
+            ('svc-casproxy', [], 0x10200, {}),
+            (CAS_ACCOUNT, cas, 0x10200,
+             {'msDS-SupportedEncryptionTypes': 24}),
+            (PLAIN_ACCOUNT, plain_spns(), 0x10200,
+             {'msDS-SupportedEncryptionTypes': 24}),
+            # TRUSTED_TO_AUTH_FOR_DELEGATION: protocol transition
+            (FRONT_ACCOUNT, front, 0x1010200,
+             {'msDS-SupportedEncryptionTypes': 24,
+              'msDS-AllowedToDelegateTo': goals})):
+        a = dict(sAMAccountName=name, sn=name,
+                 userPrincipalName='%s@%s' % (name, DNS),
+                 userAccountControl=uac)
+        if names:
+            a['servicePrincipalName'] = names
+        yield 'CN=%s,%s' % (name, PEOPLE), 'user', dict(a, **more)
+
+
 def people(extra=0):
     yield PEOPLE, 'organizationalUnit', {}
-    yield 'CN=svc-casproxy,' + PEOPLE, 'user', \
-        dict(sAMAccountName='svc-casproxy', sn='svc-casproxy',
-             userPrincipalName='svc-casproxy@' + DNS,
-             userAccountControl=0x10200)
-    for user in USERS + list(extra_users(extra)):
+    yield from service_accounts()
+    for user in USERS + load_users() + list(extra_users(extra)):
         yield user_entry(*user)
+
+
+def upn_of(sam, opt):
+    name = opt.get('upn', sam)
+    return name if '@' in name else '%s@%s' % (name, DNS)
 
 
 def user_entry(sam, name, database, _, opt):
     a = dict(sAMAccountName=sam, displayName=name, sn=name.split()[-1],
              givenName=name.split()[0],
-             userPrincipalName='%s@%s' % (opt.get('upn', sam), DNS),
+             userPrincipalName=upn_of(sam, opt),
              userAccountControl=0x10202 if opt.get('disabled') else 0x10200)
     for k, v in opt.items():
         if k.startswith(('msExch', 'protocol', 'target', 'pwdLast',
@@ -575,8 +631,11 @@ def sid_of(sam):
     if sam == 'SELF':
         return sid_bytes('S-1-5-10')
     names = [u[0] for u in USERS]
+    services = ['svc-casproxy', CAS_ACCOUNT, FRONT_ACCOUNT, PLAIN_ACCOUNT]
+    number = int('0' + ''.join(c for c in sam if c.isdigit()))
     rid = 1200 + names.index(sam) if sam in names else \
-        2000 + int('0' + ''.join(c for c in sam if c.isdigit()))
+        1180 + services.index(sam) if sam in services else \
+        1100 + number if sam.startswith('load') else 2000 + number
     return sid_bytes('%s-%d' % (SID, rid))
 
 
@@ -638,13 +697,17 @@ def write_ad():
             a.pop('lockoutTime', None)
             if cls == 'user':
                 a['unicodePwd'] = ('"%s"' % PASSWORD).encode('utf-16-le')
+                # servers are drawn by it: no run may differ from another
+                a['objectGUID'] = uuid.uuid5(uuid.NAMESPACE_OID, dn).bytes_le
             print('\n'.join([line('dn', dn), 'changetype: add',
                              'objectClass: ' + cls]
                             + [line(*v) for v in values(a)]) + '\n')
 
 
 def write_slapd(extra=0):
-    leave = {'pwdLastSet', 'accountExpires', 'lockoutTime'}
+    leave = {'pwdLastSet', 'accountExpires', 'lockoutTime',
+             'servicePrincipalName', 'msDS-SupportedEncryptionTypes',
+             'msDS-AllowedToDelegateTo'}
     for gen in (containers(), sites(), organisation(), people(extra)):
         for dn, cls, a in gen:
             a = {k: v for k, v in a.items() if k not in leave}
@@ -687,9 +750,9 @@ def simulated():
 def users_index():
     """Every way to type a logon name -> DOMAIN\\name, for exchange.py."""
     known = {}
-    for sam, _, _, _, opt in USERS:
+    for sam, _, _, _, opt in USERS + load_users():
         for typed in (sam, '%s\\%s' % (DOMAIN, sam), '%s@%s' % (sam, DNS),
-                      '%s@%s' % (opt.get('upn', sam), DNS)):
+                      upn_of(sam, opt)):
             known[typed.lower()] = '%s\\%s' % (DOMAIN, sam)
     return known
 

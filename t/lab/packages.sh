@@ -5,15 +5,17 @@
 # ./quickstart and ./runtests need.  Groups: build, lab, test, browser.
 #
 # "install" needs root and is silent where nothing is missing.  Services that
-# packages bring along (samba's, slapd) are neither started nor enabled: the
-# lab starts its own, on loopback.
+# packages bring along (samba's, winbind, slapd) are neither started nor
+# enabled: the lab starts its own, on loopback.
 set -eu
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
 
 build='autoconf automake libtool make gcc libc6-dev pkg-config
-    apache2-dev libldap-dev libssl-dev'
+    apache2-dev libldap-dev libssl-dev libkrb5-dev'
 lab='apache2-bin samba samba-ad-provision samba-dsdb-modules
-    samba-vfs-modules python3-samba slapd ldap-utils openssl curl procps'
+    samba-vfs-modules python3-samba winbind slapd ldap-utils openssl curl
+    procps krb5-user gss-ntlmssp libapache2-mod-auth-gssapi
+    libsasl2-modules-gssapi-mit util-linux'
 test='libcmocka-dev libapache2-mod-perl2 libwww-perl libjson-perl perl
     valgrind clang clang-format nghttp2-client apache2-utils iproute2
     util-linux git xz-utils'
@@ -81,6 +83,7 @@ install_missing() {
     for package in $need; do
         case $package in
         samba) units='smbd nmbd samba-ad-dc' ;;
+        winbind) units=winbind ;;
         slapd) units=slapd ;;
         davmail) units=davmail-server ;;
         *) continue ;;

@@ -52,9 +52,11 @@ sub free_port {
     for (1 .. 500) {
         my $port = 20000 + int rand 11999;
         next if $given{$port};
-        my $sock = IO::Socket::INET->new(
-            LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 1,
-            ReuseAddr => 1) or next;
+        # on every address: the simulated servers have one each, and DavMail
+        # takes them all; bound only, it hears nothing
+        my $sock = IO::Socket::INET->new(Proto => 'tcp',
+            LocalAddr => '0.0.0.0', LocalPort => $port, ReuseAddr => 1)
+            or next;
         close $sock;
         $given{$port} = 1;
         return $port;
@@ -176,6 +178,55 @@ sub exchange_up {
     return $dir;
 }
 
+# The same servers behind real integrated authentication, brought up when the
+# first test asks for them: folder, env, and servers by kind and name; nothing
+# where there is no AD.
+sub iis { return $_[0]->iis_up('iis') }
+
+# An IIS of a test's own, of these kinds.
+sub iis_up {
+    my ($self, $name, @kinds) = @_;
+    my $ad = $self->{ad} or return;
+    my $dir = "$self->{run}/$name";
+    if (!-e "$dir/env") {
+        $self->part($name, tool => 'iis', dir => $dir);
+        $self->tool('iis', 'up', $dir, $ad->{AD_DIR}, @kinds);
+    }
+    return { dir => $dir, env => read_env("$dir/env"),
+        servers => json()->decode(slurp("$dir/servers.json")) };
+}
+
+# CasProxyBackendMap lines: the simulated servers', but for those whom an IIS
+# plays. One kind for all, or { 'BER-CAS1' => 'ntlm', ... }.
+sub backend_map {
+    my ($self, $kinds, $iis) = @_;
+    my $text = slurp("$self->{exchange}/map.conf");
+    return $text if !$kinds;
+    my $servers = ($iis // $self->iis)->{servers};
+    if (!ref $kinds) {
+        my $kind = $kinds;
+        $kinds = { map { $_ => $kind } keys %{ $servers->{$kind} } };
+    }
+    for my $name (sort keys %$kinds) {
+        my $server = $servers->{ $kinds->{$name} }{$name}
+            or die "no $name of kind $kinds->{$name} in t/lab/iis\n";
+        my $line = "CasProxyBackendMap $server->{fqdn} ";
+        $text =~ s/^\Q$line\E.*\n//m;
+        $text .= "$line$server->{url}\n";
+    }
+    return $text;
+}
+
+# Change how a simulated server behaves: $lab->sim('GRZ-EX1', 'set?auth=epa'),
+# 'reset', 'expire'. Its answer.
+sub sim {
+    my ($self, $server, $what, $dir) = @_;
+    my $servers = json()->decode(slurp(
+        ($dir // $self->{exchange}) . '/servers.json'));
+    return run('curl', '-sSk', '--max-time', 10,
+        "$servers->{$server}{url}/sim/$what");
+}
+
 # An AD or slapd below the run folder; its env. Words: "stop", "start".
 sub ad_up { my ($self, $name) = @_; return $self->directory_up('ad', $name) }
 
@@ -268,6 +319,7 @@ sub directory_lines {
 #   vhost  => [...]     further lines of the virtual host
 #   proxy  => [...]     instead of strict SSLProxy lines
 #   plain  => 1         no TLS towards the client
+#   iis    => 'ntlm'    backends that want such a login: see backend_map
 sub front {
     my ($self, $to, $name, %o) = @_;
     my $conf = "$to->{dir}/fronts/$name.conf";
@@ -284,7 +336,8 @@ sub front {
             ? ('CasProxyAuth ' . ($o{auth} // 'Basic')) : (),
         @{ $o{lines} // [] });
     File::Path::make_path("$to->{dir}/fronts");
-    spew($conf, map({"$_\n"} @lines), slurp("$self->{exchange}/map.conf"));
+    spew($conf, map({"$_\n"} @lines),
+        $self->backend_map($o{iis}));
     my @tls = ('SSLEngine On');
     my @proxy = @{ $o{proxy} // ['SSLProxyEngine On',
         "SSLProxyCACertificateFile \"$self->{run}/ca/ca.pem\"",
