@@ -12,6 +12,7 @@
  * of one it does (451).
  */
 
+#include "decision.h"
 #include "skin.h"
 
 #include <string.h>
@@ -29,26 +30,49 @@
 #define MARKER_NAME "casproxy_rdr"
 #define MARKER_SECONDS 15
 /* A body that is not worth a new connection is read and dropped. */
-#define DISCARD_MAX (64 * 1024)
 #define RETRY_AFTER "30"
 
 /* ------------------------------------------------------------------- parts */
 
 /* The unread body of a refused request: a small one is read, so that the
  * connection lives on; a gigabyte is not waited for. */
-static void settle_body(request_rec *r)
+static void settle_body(request_rec *r, const casp_request_t *rq)
 {
     const char *length = apr_table_get(r->headers_in, "Content-Length");
     bool chunked = apr_table_get(r->headers_in, "Transfer-Encoding") != NULL;
 
-    if (!length && !chunked)
+    if ((!length && !chunked) || rq->drained)
         return;
     if (length && !chunked && !r->expecting_100
-        && apr_atoi64(length) <= DISCARD_MAX) {
+        && apr_atoi64(length) <= CASP_DISCARD_MAX) {
         if (ap_discard_request_body(r) == OK)
             return;
     }
     r->connection->keepalive = AP_CONN_CLOSE;
+}
+
+#if defined(__clang__) /* what it says of APR's APR_OFFSETOF */
+#pragma clang diagnostic ignored "-Wnull-pointer-subtraction"
+#endif
+
+void casp_answer_drain(request_rec *r, casp_request_t *rq)
+{
+    apr_bucket_brigade *bb =
+        apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    apr_off_t sum = 0, got;
+
+    while (!rq->drained && sum <= CASP_DISCARD_MAX) {
+        apr_brigade_cleanup(bb);
+        if (ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES,
+                           APR_BLOCK_READ, HUGE_STRING_LEN)
+                != APR_SUCCESS
+            || APR_BRIGADE_EMPTY(bb)
+            || apr_brigade_length(bb, 1, &got) != APR_SUCCESS)
+            break;
+        sum += got;
+        rq->drained = APR_BUCKET_IS_EOS(APR_BRIGADE_LAST(bb));
+    }
+    apr_brigade_destroy(bb);
 }
 
 static void common_headers(request_rec *r)
@@ -70,7 +94,7 @@ int casp_answer_write(request_rec *r, casp_request_t *rq, int status,
     r->status = status;
     r->status_line = status_line; /* NULL: httpd's own text */
     rq->answered = status;
-    settle_body(r);
+    settle_body(r, rq);
     common_headers(r);
     casp_forms_cookies(r, rq, r->headers_out);
     if (type)
@@ -267,6 +291,16 @@ static int send_eas_redirect(request_rec *r, casp_request_t *rq)
     return casp_answer_write(r, rq, 451, "451 Device Misconfigured", NULL, "");
 }
 
+/* Who came by NTLM has no password to give, and would come by NTLM again and
+ * again: where there is Basic, that is asked for, once; else it is an error. */
+static int double_hop(request_rec *r, casp_request_t *rq)
+{
+    if (!(rq->schemes & CASP_SCHEME_BASIC) || rq->ask.by == CASP_BY_BASIC)
+        return casp_answer_error(r, rq, "double-hop", HTTP_FORBIDDEN);
+    rq->schemes = CASP_SCHEME_BASIC;
+    return casp_answer_unauthorized(r, rq, "double-hop");
+}
+
 int casp_answer_send(request_rec *r, casp_request_t *rq)
 {
     const casp_decision_t *d = &rq->verdict.decision;
@@ -291,6 +325,8 @@ int casp_answer_send(request_rec *r, casp_request_t *rq)
     case CASP_ACTION_EAS_REDIRECT:
         return send_eas_redirect(r, rq);
     case CASP_ACTION_LOGON:
+        if (!strcmp(d->reason, "double-hop"))
+            return double_hop(r, rq);
         return casp_answer_unauthorized(r, rq, d->reason);
     default:
         return send_status(r, rq,
@@ -322,8 +358,9 @@ int casp_answer_unauthorized(request_rec *r, casp_request_t *rq,
     if (rq->verdict.decision.action != CASP_ACTION_LOGON)
         casp_answer_decide(r, rq, CASP_ACTION_LOGON, reason, CASP_LOGON_FAILED,
                            HTTP_UNAUTHORIZED);
+    casp_integrated_offer(r, rq);
     if (rq->schemes & CASP_SCHEME_BASIC)
-        apr_table_setn(r->err_headers_out, "WWW-Authenticate",
+        apr_table_addn(r->err_headers_out, "WWW-Authenticate",
                        apr_psprintf(r->pool,
                                     "Basic realm=\"%s\", charset=\"UTF-8\"",
                                     ap_escape_quotes(r->pool, realm)));
@@ -340,4 +377,24 @@ int casp_answer_error(request_rec *r, casp_request_t *rq, const char *reason,
         return casp_forms_signed_out(r, rq);
     casp_answer_decide(r, rq, CASP_ACTION_ERROR, reason, reason, status);
     return send_status(r, rq, status);
+}
+
+int casp_answer_trouble(request_rec *r, casp_request_t *rq)
+{
+    const casp_reason_t *reason = casp_decision_reason(rq->trouble);
+    int status =
+        reason && reason->status ? reason->status : HTTP_SERVICE_UNAVAILABLE;
+
+    apr_table_clear(r->headers_out);
+    r->proxyreq = PROXYREQ_NONE;
+    if (!strcmp(rq->trouble, "password-changed"))
+        return casp_forms_lost(r, rq, true);
+    if (!strcmp(rq->trouble, "backend-session-over"))
+        return casp_forms_lost(r, rq, false);
+    if (!strcmp(rq->trouble, "double-hop"))
+        return double_hop(r, rq);
+    if (!strcmp(rq->trouble, "ntlm-not-on-destination")
+        && rq->verdict.url.protocol == CASP_PROTO_EAS)
+        status = HTTP_UNAUTHORIZED; /* what devices are given by Exchange */
+    return casp_answer_error(r, rq, rq->trouble, status);
 }

@@ -38,6 +38,7 @@
 
 #include "ctl.h"
 #include "decision.h"
+#include "login.h"
 
 /* Exit codes, as scripts know them. */
 #define SERVED 0
@@ -53,8 +54,11 @@ static const char usage[] =
     "                   [--directory URL] [--vhost NAME] [--method GET]\n"
     "                   [--auth forms|basic|ntlm|negotiate] [--host HOST]\n"
     "                   [--header 'Name: value']... [--json]\n"
+    "       casproxyctl check --config FILE [--directory URL] [--vhost NAME]\n"
+    "                   [--user USER] [--json]\n"
     "       casproxyctl directives   the directives, as a table\n"
     "       casproxyctl rules        the rules of the decision, as a table\n"
+    "       casproxyctl logins       how backends are logged on at: a table\n"
     "       casproxyctl reasons      the reason codes, as a table\n"
     "       casproxyctl version\n"
     "\n"
@@ -63,8 +67,14 @@ static const char usage[] =
     "for example what httpd -t -D DUMP_CASPROXY prints, with --vhost NAME.\n"
     "--directory overrides CasProxyDirectory, as in ldif:/path/export.ldif.\n"
     "--auth says how the user is authenticated; forms is the moment of the\n"
-    "logon. Without it CasProxyAuth says so: forms where it may be a form.\n"
-    "Exit code: 0 the user is served, 1 not, 2 wrong usage.\n";
+    "logon. Without it CasProxyAuth says so: the first of forms, basic,\n"
+    "negotiate and ntlm that it allows.\n"
+    "Exit code: 0 the user is served, 1 not, 2 wrong usage.\n"
+    "\n"
+    "check says whether keytab, SPN, delegation, clock and winbind are as\n"
+    "the settings need them, and what to do where not; --user tries\n"
+    "delegation for that user. Run it as root.\n"
+    "Exit code: 0 all is well, or warnings; 1 a failure; 2 wrong usage.\n";
 
 /* --------------------------------------------------------------- messages */
 
@@ -187,17 +197,27 @@ static int take_option(casp_ctl_options_t *o, int option, const char *word)
     return 0;
 }
 
-static int check_options(const casp_ctl_options_t *o)
+static int check_options(const casp_ctl_options_t *o, bool checking)
 {
-    const char *missing = !o->config ? "config"
-                          : !o->user ? "user"
-                          : !o->url  ? "url"
-                                     : NULL;
+    const char *missing = !o->config              ? "config"
+                          : !o->user && !checking ? "user"
+                          : !o->url && !checking  ? "url"
+                                                  : NULL;
+    const char *extra = !checking                         ? NULL
+                        : o->url                          ? "url"
+                        : o->method                       ? "method"
+                        : o->auth                         ? "auth"
+                        : o->host                         ? "host"
+                        : !apr_is_empty_table(o->headers) ? "header"
+                                                          : NULL;
     if (missing) {
         return wrong("--%s is missing; casproxyctl --help shows all options",
                      missing);
     }
-    if (!*o->user) {
+    if (extra) {
+        return wrong("--%s is for explain, not for check", extra);
+    }
+    if (o->user && !*o->user) {
         return wrong("--user is empty; name the user as they would log on");
     }
     return 0;
@@ -205,7 +225,7 @@ static int check_options(const casp_ctl_options_t *o)
 
 /* @return 0, or the exit code with -1 for "help was asked for" */
 static int read_options(apr_pool_t *p, int argc, const char *const *argv,
-                        casp_ctl_options_t *o)
+                        casp_ctl_options_t *o, bool checking)
 {
     apr_getopt_t *state;
     const char *word = NULL;
@@ -236,7 +256,7 @@ static int read_options(apr_pool_t *p, int argc, const char *const *argv,
         return wrong("\"%s\" is one word too many; quote what holds blanks",
                      casp_ctl_plain(p, argv[state->ind]));
     }
-    return check_options(o);
+    return check_options(o, checking);
 }
 
 /* ---------------------------------------------------------- configuration */
@@ -318,6 +338,24 @@ static int tell_all(const apr_array_header_t *list, const char *kind)
     return list->nelts ? WRONG_USAGE : 0;
 }
 
+/* What all sections together ask for.  --auth overrides CasProxyAuth, and with
+ * it what CasProxyAuth needs. */
+static void check_auth(casp_ctl_explain_t *e, apr_array_header_t *errors,
+                       apr_array_header_t *warnings)
+{
+    int schemes = 0, backends = 0;
+    for (int i = -1; i < e->config.locations->nelts; i++) {
+        const casp_dir_settings_t *d =
+            i < 0
+                ? e->config.dir
+                : APR_ARRAY_IDX(e->config.locations, i, casp_config_location_t)
+                      .dir;
+        schemes |= d->auth == CASP_UNSET || e->o.auth ? 0 : d->auth;
+        backends |= d->backend_auth == CASP_UNSET ? 0 : 1 << d->backend_auth;
+    }
+    casp_settings_check_auth(e->p, e->s, schemes, backends, errors, warnings);
+}
+
 static int read_config(casp_ctl_explain_t *e)
 {
     const char *text = NULL;
@@ -337,10 +375,20 @@ static int read_config(casp_ctl_explain_t *e)
     /* pages are not shown here, and the state file is the module's */
     s->pages = NULL;
     s->state_dir = NULL;
+    /* nor is the keytab read: that there is one is enough */
+    const char *keytab = s->keytab;
+    s->keytab = NULL;
     e->s = s;
     apr_array_header_t *errors = apr_array_make(e->p, 4, sizeof(char *));
     apr_array_header_t *warnings = apr_array_make(e->p, 4, sizeof(char *));
     casp_settings_check(e->p, s, errors, warnings);
+    s->keytab = keytab;
+    check_auth(e, errors, warnings);
+    if (e->checking) {
+        e->errors = errors;
+        e->warnings = warnings;
+        return 0;
+    }
     tell_all(warnings, "warning");
     return tell_all(errors, "error");
 }
@@ -406,11 +454,14 @@ static int set_auth(casp_ctl_explain_t *e)
     if (!e->o.auth) {
         casp_url_t url;
         casp_protocol_parse(e->p, e->ask.target, &url);
-        int schemes = casp_settings_schemes(e->d->auth, url.protocol);
+        int schemes = casp_settings_schemes(e->d->auth, e->s->keytab != NULL,
+                                            url.protocol);
         /* EWS takes a session, but no form leads there */
         bool person = url.protocol != CASP_PROTO_EWS;
         e->ask.by = person && (schemes & CASP_SCHEME_FORMS) ? CASP_BY_FORMS
                     : schemes & CASP_SCHEME_BASIC           ? CASP_BY_BASIC
+                    : schemes & CASP_SCHEME_NEGOTIATE       ? CASP_BY_NEGOTIATE
+                    : schemes & CASP_SCHEME_NTLM            ? CASP_BY_NTLM
                                                             : CASP_BY_OTHER;
         e->ask.at_logon = e->ask.by == CASP_BY_FORMS;
         return 0;
@@ -487,6 +538,7 @@ static int make_ask(casp_ctl_explain_t *e)
     e->ask.method = e->o.method ? e->o.method : "GET";
     e->ask.headers = e->o.headers;
     e->ask.user = e->o.user;
+    e->ask.on_paper = true;
     e->ask.local_address = e->s->site ? NULL : own_address(e->p);
     const char *proto = apr_table_get(e->o.headers, "X-Forwarded-Proto");
     if (e->s->require_tls == CASP_REQTLS_FORWARDED && proto
@@ -580,7 +632,7 @@ static int run_explain(apr_pool_t *p, int argc, const char *const *argv)
     e->p = p;
     e->problems = apr_array_make(p, 4, sizeof(casp_problem_t));
     casp_log_set(show_message, (void *)(uintptr_t)&messages, CASP_LOG_WARNING);
-    int rc = read_options(p, argc, argv, &e->o);
+    int rc = read_options(p, argc, argv, &e->o, false);
     if (rc < 0) {
         fputs(usage, stdout);
         return finish(SERVED);
@@ -611,6 +663,20 @@ static int run_explain(apr_pool_t *p, int argc, const char *const *argv)
                                                            : NOT_SERVED);
 }
 
+static int run_check(apr_pool_t *p, int argc, const char *const *argv)
+{
+    casp_ctl_explain_t *e = apr_pcalloc(p, sizeof(*e));
+    e->p = p;
+    e->checking = true;
+    int rc = read_options(p, argc, argv, &e->o, true);
+    if (rc < 0) {
+        fputs(usage, stdout);
+        return finish(SERVED);
+    }
+    rc = rc ? rc : read_config(e);
+    return rc ? rc : finish(casp_ctl_check(e) ? SERVED : NOT_SERVED);
+}
+
 static const char *scope_name(int scope)
 {
     return scope & CASP_SCOPE_LOCATION ? "location"
@@ -635,6 +701,19 @@ static int run_rules(void)
         printf("%s\t%s\t%s\t%s\t%s\n", rules[i].id, rules[i].source,
                casp_action_name(rules[i].action),
                rules[i].reason ? rules[i].reason : "-", rules[i].says);
+    }
+    return finish(SERVED);
+}
+
+static int run_logins(void)
+{
+    int count = 0;
+    char wanted[64];
+    const casp_login_rule_t *rules = casp_login_rules(&count);
+    for (int i = 0; i < count; i++) {
+        printf("%s\t%s\t%s\t%s\n",
+               casp_login_rule_wanted(&rules[i], wanted, sizeof(wanted)),
+               casp_login_name(rules[i].login), rules[i].why, rules[i].says);
     }
     return finish(SERVED);
 }
@@ -673,6 +752,9 @@ static int run(apr_pool_t *p, int argc, const char *const *argv)
     if (!strcmp(command, "explain")) {
         return run_explain(p, argc - 1, argv + 1);
     }
+    if (!strcmp(command, "check")) {
+        return run_check(p, argc - 1, argv + 1);
+    }
     if (!strcmp(command, "--help") || !strcmp(command, "-h")
         || !strcmp(command, "help")) {
         fputs(usage, stdout);
@@ -683,6 +765,9 @@ static int run(apr_pool_t *p, int argc, const char *const *argv)
     }
     if (argc == 2 && !strcmp(command, "rules")) {
         return run_rules();
+    }
+    if (argc == 2 && !strcmp(command, "logins")) {
+        return run_logins();
     }
     if (argc == 2 && !strcmp(command, "reasons")) {
         return run_reasons();

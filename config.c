@@ -296,6 +296,63 @@ static void check_sections(apr_pool_t *p, server_rec *s,
     }
 }
 
+/* The schemes and logins that a section asks for, and those of its <If>s. */
+static int schemes_of(ap_conf_vector_t *section, int *logins)
+{
+    core_dir_config *where = ap_get_core_module_config(section);
+    casp_dir_settings_t *dir = ap_get_module_config(section, &casproxy_module);
+    int schemes = dir && dir->auth != CASP_UNSET ? dir->auth : 0;
+
+    if (dir && dir->backend_auth != CASP_UNSET)
+        *logins |= 1 << dir->backend_auth;
+
+    for (int i = 0; where && where->sec_if && i < where->sec_if->nelts; i++)
+        schemes |=
+            schemes_of(APR_ARRAY_IDX(where->sec_if, i, ap_conf_vector_t *),
+                       logins);
+    return schemes;
+}
+
+static int schemes_anywhere(server_rec *s, int *logins)
+{
+    core_server_config *core = ap_get_core_module_config(s->module_config);
+    int schemes = schemes_of(s->lookup_defaults, logins);
+
+    for (int i = 0; core && i < core->sec_url->nelts; i++)
+        schemes |=
+            schemes_of(APR_ARRAY_IDX(core->sec_url, i, ap_conf_vector_t *),
+                       logins);
+    return schemes;
+}
+
+#define TICKET_SIZE 16384
+
+/* What of httpd's own configuration stands in the way of Kerberos and NTLM. */
+static void check_integrated(apr_pool_t *p, server_rec *s,
+                             const casp_settings_t *set,
+                             apr_array_header_t *errors,
+                             apr_array_header_t *warnings)
+{
+    int logins = 0;
+    int schemes = schemes_anywhere(s, &logins);
+
+    casp_settings_check_auth(p, set, schemes, logins, errors, warnings);
+    if (((schemes & CASP_SCHEME_NEGOTIATE) || set->keytab)
+        && s->limit_req_fieldsize < TICKET_SIZE)
+        APR_ARRAY_PUSH(warnings, const char *) =
+            "LimitRequestFieldSize is smaller than the Kerberos ticket of a "
+            "user in many groups, who would get 400: LimitRequestFieldSize "
+            "65536, before the first virtual host of this address";
+    if ((schemes & CASP_SCHEME_NTLM) && !s->keep_alive)
+        APR_ARRAY_PUSH(warnings, const char *) =
+            "NTLM needs connections that stay: KeepAlive On";
+    if ((schemes & CASP_SCHEME_NTLM) && s->keep_alive && s->keep_alive_max > 0
+        && s->keep_alive_max < 100)
+        APR_ARRAY_PUSH(warnings, const char *) =
+            "MaxKeepAliveRequests is small, and every new connection costs an "
+            "NTLM handshake: MaxKeepAliveRequests 0";
+}
+
 int casp_config_check(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
                       server_rec *s)
 {
@@ -330,6 +387,7 @@ int casp_config_check(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
         if (error)
             APR_ARRAY_PUSH(errors, const char *) = error;
         check_sections(ptemp, v, warnings);
+        check_integrated(ptemp, v, set, errors, warnings);
         error = casp_pages_load(ptemp, set->pages, &pages);
         if (error)
             APR_ARRAY_PUSH(errors, const char *) =

@@ -8,7 +8,11 @@
 #ifndef CASP_CTL_H
 #define CASP_CTL_H
 
+#include "checkup.h"
 #include "verdict.h"
+
+struct passwd;
+struct stat;
 
 /** The words of the command line; NULL where not given. */
 typedef struct {
@@ -29,6 +33,8 @@ typedef struct {
     casp_ask_t ask;
     casp_verdict_t v;
     apr_array_header_t *problems; /* casp_problem_t, of the organisation */
+    bool checking; /* the check command: go on where settings are wrong */
+    apr_array_header_t *errors, *warnings; /* of the settings, then */
 } casp_ctl_explain_t;
 
 /** Without control bytes: what a directory or a person wrote must not steer
@@ -37,6 +43,19 @@ const char *casp_ctl_plain(apr_pool_t *p, const char *text);
 
 /** One object on one line. */
 void casp_ctl_print_json(const casp_ctl_explain_t *e);
+/** A quoted string; null where @a text is NULL. */
+void casp_ctl_json_string(const char *text);
+/**
+ * check: keytab, SPN, delegation, clock, winbind, as the settings need them.
+ * @return nothing failed
+ */
+bool casp_ctl_check(casp_ctl_explain_t *e);
+/** Its part about NTLM. @a in: users may come so; @a out: backends want it */
+void casp_ctl_check_ntlm(casp_checkup_t *c, const casp_settings_t *s, bool in,
+                         bool out);
+/** The user that httpd runs as, in all likelihood; NULL: none known. */
+const struct passwd *casp_ctl_httpd_user(void);
+bool casp_ctl_may_read(const struct passwd *pw, const struct stat *st);
 /** For people. */
 void casp_ctl_print_text(const casp_ctl_explain_t *e);
 

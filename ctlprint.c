@@ -14,6 +14,7 @@
 #include <apr_strings.h>
 
 #include "decision.h"
+#include "login.h"
 
 #define PROBLEMS_MAX 5 /* of the organisation that are shown */
 
@@ -29,6 +30,44 @@ const char *casp_ctl_plain(apr_pool_t *p, const char *text)
         }
     }
     return copy;
+}
+
+/* ------------------------------------------------------------------ login */
+
+/* How the front logs on at the first backend, and why; where nothing can, the
+ * decision's reason is why; where nothing is proxied, NULL. */
+static const char *login_of(const casp_decision_t *d, const char **why)
+{
+    int count = 0;
+    const casp_login_rule_t *rules = casp_login_rules(&count);
+    if (d->nbackends > 0) {
+        *why = d->backends[0].login_why;
+        return casp_login_name(d->backends[0].login);
+    }
+    *why = NULL;
+    for (int i = 0; i < count && d->reason; i++) {
+        if (rules[i].login == CASP_LOGIN_IMPOSSIBLE
+            && !strcmp(rules[i].why, d->reason)) {
+            *why = d->reason;
+            return casp_login_name(CASP_LOGIN_IMPOSSIBLE);
+        }
+    }
+    return NULL;
+}
+
+/* The same in a person's words, from the table itself. */
+static const char *login_says(const char *login, const char *why)
+{
+    int count = 0;
+    const casp_login_rule_t *rules = casp_login_rules(&count);
+    for (int i = 0; i < count && why; i++) {
+        if (rules[i].login != CASP_LOGIN_IMPOSSIBLE /* the reason says it */
+            && !strcmp(casp_login_name(rules[i].login), login)
+            && !strcmp(rules[i].why, why)) {
+            return rules[i].says;
+        }
+    }
+    return NULL;
 }
 
 /* ------------------------------------------------------------------- JSON */
@@ -52,7 +91,7 @@ static int utf8_length(const unsigned char *c)
     return twisted ? 0 : more + 1;
 }
 
-static void json_string(const char *text)
+void casp_ctl_json_string(const char *text)
 {
     if (!text) {
         fputs("null", stdout);
@@ -82,7 +121,7 @@ static void json_string(const char *text)
 static void json_member(const char *before, const char *key, const char *value)
 {
     printf("%s\"%s\":", before, key);
-    json_string(value);
+    casp_ctl_json_string(value);
 }
 
 static const char *version_name(const casp_ctl_explain_t *e)
@@ -116,6 +155,10 @@ void casp_ctl_print_json(const casp_ctl_explain_t *e)
     json_member(",", "site", v->front_site);
     printf("},\"sso\":{\"possible\":%s", d->sso_possible ? "true" : "false");
     json_member(",", "why", d->sso_why);
+    const char *why = NULL, *login = login_of(d, &why);
+    json_member("},\"login\":{", "user", casp_by_name(e->ask.by));
+    json_member(",", "backend", login);
+    json_member(",", "why", why);
     fputs("}}\n", stdout);
 }
 
@@ -196,6 +239,20 @@ static void print_rule(const casp_ctl_explain_t *e)
     }
 }
 
+/* The pair: how the user came, and how they are logged on behind. */
+static void print_login(const casp_ctl_explain_t *e)
+{
+    const char *why = NULL, *login = login_of(&e->v.decision, &why);
+    const char *says = login ? login_says(login, why) : NULL;
+    if (login) {
+        printf("  login     %s here, %s at the backend (%s)\n",
+               casp_by_name(e->ask.by), login, why);
+    }
+    if (says) {
+        printf("            %s\n", says);
+    }
+}
+
 static void print_decision(const casp_ctl_explain_t *e)
 {
     const casp_decision_t *d = &e->v.decision;
@@ -215,11 +272,12 @@ static void print_decision(const casp_ctl_explain_t *e)
     print_rule(e);
     printf("  sso       %s%s\n", d->sso_possible ? "possible" : "not possible",
            d->sso_why ? apr_pstrcat(e->p, ": ", d->sso_why, NULL) : "");
+    print_login(e);
     for (int i = 0; i < d->nbackends; i++) {
         const casp_backend_t *b = &d->backends[i];
-        printf("  backend %d %s (server %s; %s)\n", i + 1,
+        printf("  backend %d %s (server %s; %s; login %s)\n", i + 1,
                casp_ctl_plain(e->p, b->url), casp_ctl_plain(e->p, b->server),
-               auth_text(e->p, b->auth));
+               auth_text(e->p, b->auth), casp_login_name(b->login));
     }
 }
 
@@ -256,8 +314,9 @@ void casp_ctl_print_text(const casp_ctl_explain_t *e)
     print_decision(e);
     if (v->decision.warning) {
         const casp_reason_t *r = casp_decision_reason(v->decision.warning);
-        printf("  warning   %s%s%s\n", v->decision.warning, r ? ": " : "",
-               r ? r->text : "");
+        printf("  warning   %s: on the wire it is one 401, not this proxying."
+               "\n            %s\n",
+               v->decision.warning, r ? r->text : "");
     }
     if (v->detail) {
         printf("  detail    %s\n", casp_ctl_plain(e->p, v->detail));

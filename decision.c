@@ -61,6 +61,7 @@
 #define EARLY CASP_STAGE_EARLY
 #define MAIN CASP_STAGE_MAIN
 #define CHECK CASP_STAGE_CHECK
+#define WIRE CASP_STAGE_WIRE
 #define A(name) CASP_ACTION_##name
 #define TO(name) CASP_TO_##name
 
@@ -379,9 +380,21 @@ static const casp_rule_t rules[] = {
     { "no-backend-address", "ours", CHECK, FALL, MALL, PALL, K(TO_PROXY),
       K(BACKEND), A(ERROR), "no-backend-address", TO(NONE), false,
       "The backend has no name in AD to reach it by." },
+    { "backend-plain-http", "ours", CHECK, FALL, MALL, PALL,
+      K(TO_PROXY) | K(PLAIN_BACKEND), 0, A(ERROR), "backend-plain-http",
+      TO(NONE), false, "The backend would take the password in clear only." },
+    { "no-common-authentication", "ours", CHECK, FALL, MALL, PALL,
+      K(TO_PROXY) | K(NO_COMMON_LOGIN), 0, A(ERROR),
+      "no-common-authentication", TO(NONE), false,
+      "The backend takes nothing that a password can do." },
     { "form-to-http", "OBS", CHECK, FALL, MALL, PALL, K(FORM_TO_HTTP), 0,
       A(ERROR), "no-fba-ssl", TO(NONE), false,
       "A logon form is never sent to a plain http target." },
+
+    /* --------------------------- stands, but cannot be done on the wire */
+    { "double-hop-wire", "S000", WIRE, FALL, MALL, PALL,
+      K(TO_PROXY) | K(INTEGRATED), 0, A(LOGON), "double-hop", TO(NONE), false,
+      "Proxied by the matrix, but nothing to log on there with: one 401." },
 };
 
 /* clang-format on */
@@ -426,8 +439,9 @@ static const casp_reason_t reasons[] = {
       "CasProxyRequireTLS: the client must use https." },
     { "credentials-needed", 401, "Nobody has logged on yet." },
     { "double-hop", 401,
-      "An integrated logon leaves no password for the next server. Use Basic "
-      "or forms, or Kerberos with delegation." },
+      "An integrated logon leaves no password for the next server. Let people "
+      "log on by Basic or a form, or set CasProxyKeytab and allow its account "
+      "constrained delegation, with any protocol, to HTTP/ of the backend." },
     { "directory-unavailable", 503,
       "The directory does not answer. Look for its own messages in the log."},
     { "mailbox-ambiguous", 503,
@@ -487,6 +501,34 @@ static const casp_reason_t reasons[] = {
       "an InternalURL or FQDN of its own." },
     { "no-backend-address", 503,
       "The backend has no usable networkAddress (ncacn_ip_tcp) in AD." },
+    { "no-common-authentication", 503,
+      "The backend's virtual directory takes nothing that we can do with a "
+      "password: allow Basic or Windows integrated authentication there." },
+    { "backend-plain-http", 503,
+      "The backend is reached by plain http and takes Basic or a form only: "
+      "no password is sent there. Give it an https InternalURL, or allow "
+      "Windows integrated authentication there." },
+    { "backend-uses-forms", 503,
+      "The backend answers with a logon page of its own where its directory "
+      "in AD says no forms: switch forms authentication off there, or write "
+      "CasProxyBackendAuth Forms (2003: off at the back-end in any case)." },
+    { "ntlm-not-on-destination", 503,
+      "The backend offers neither NTLM nor Negotiate nor an allowed Basic: "
+      "allow Windows integrated authentication on that virtual directory. "
+      "ActiveSync devices get a 401." },
+    { "extended-protection", 503,
+      "The backend refuses a good logon, as IIS does with Extended "
+      "Protection: set it to Off or Allow on that virtual directory." },
+    { "backend-logon-refused", 503,
+      "The backend refuses the user whom the directory takes: look at its "
+      "own log, at the account's right to log on there and, for Kerberos, at "
+      "HTTP/ SPNs and delegation." },
+    { "backend-kdc-unavailable", 503,
+      "No domain controller gives a Kerberos ticket for the backend: look at "
+      "DNS, port 88, the clock and krb5.conf." },
+    { "backend-auth-missing", 503,
+      "This machine lacks what a logon at the backend needs: the message in "
+      "the log names the library, the keytab or the mechanism." },
     { "no-fba-ssl", 503,
       "The redirection's target is plain http, and both sides use forms: no "
       "password is sent there. Correct the target's URL." },
@@ -737,4 +779,20 @@ void casp_decide(const casp_question_t *q, casp_decision_t *d)
     if (facts & CASP_F(FORM_TO_HTTP)) {
         d->sso_why = "no-tls";
     }
+}
+
+bool casp_decide_wire(casp_decision_t *d)
+{
+    if (!casp_action_is_proxy(d->action) || d->nbackends == 0
+        || d->backends[0].login != CASP_LOGIN_IMPOSSIBLE) {
+        return false;
+    }
+    const casp_rule_t *r = rules;
+    while (r->stage != CASP_STAGE_WIRE) {
+        r++; /* there is one */
+    }
+    casp_question_t q;
+    memset(&q, 0, sizeof(q));
+    apply(&q, r, d);
+    return true;
 }

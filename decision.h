@@ -64,13 +64,15 @@
     X(WEBDAV, 37, "webdav")                                    \
     X(AT_LOGON, 38, "at-logon")                                \
     X(TLS, 39, "tls")                                          \
-    X(INTEGRATED, 40, "integrated-without-delegation")         \
-    /* the backends */                                         \
-    X(BACKEND, 41, "backend")                                  \
-    X(BACKEND_HERE, 42, "backend-is-here")                     \
+    /* the backends, and none that can be logged on at */      \
+    X(BACKEND, 40, "backend")                                  \
+    X(BACKEND_HERE, 41, "backend-is-here")                     \
+    X(INTEGRATED, 42, "integrated-without-delegation")         \
+    X(PLAIN_BACKEND, 43, "password-only-by-plain-http")        \
+    X(NO_COMMON_LOGIN, 44, "no-common-authentication")         \
     /* derived by the rules themselves from a first outcome */ \
-    X(TO_PROXY, 43, "outcome-is-a-proxy")                      \
-    X(FORM_TO_HTTP, 44, "logon-form-to-plain-http")
+    X(TO_PROXY, 45, "outcome-is-a-proxy")                      \
+    X(FORM_TO_HTTP, 46, "logon-form-to-plain-http")
 
 /** The bit of a fact.  No enum constant: those are ints in C99. */
 #define CASP_F(name) ((uint64_t)1 << CASP_BIT_##name)
@@ -115,7 +117,8 @@ typedef struct {
 typedef enum {
     CASP_STAGE_EARLY = 0, /**< before anybody logs on */
     CASP_STAGE_MAIN,
-    CASP_STAGE_CHECK /**< is the outcome of a MAIN rule possible? */
+    CASP_STAGE_CHECK, /**< is the outcome of a MAIN rule possible? */
+    CASP_STAGE_WIRE /**< a decision that stands, and cannot be carried out */
 } casp_stage_e;
 
 /** One rule.  The first one of its stage that matches wins. */
@@ -146,6 +149,13 @@ bool casp_decide_early(const casp_question_t *q, casp_decision_t *d);
 
 /** Decide.  @a d takes over the question's strings and backends. */
 void casp_decide(const casp_question_t *q, casp_decision_t *d);
+
+/**
+ * What the wire does where the decision is a proxying, as the sources have it,
+ * but nobody can be logged on at the backends: one 401.
+ * @return true: @a d was put in its place
+ */
+bool casp_decide_wire(casp_decision_t *d);
 
 /** All rules in their order, for the reference and the tests. */
 const casp_rule_t *casp_decision_rules(int *count);

@@ -6,60 +6,20 @@
  * httpd's command_rec, casproxyctl's reader, the dump, the reference and the
  * drift check are all driven by it; a directive is added here, in the struct,
  * in the list of members (settings.c) and in docs/reference.md, and the drift
- * check names the place that was forgotten.
+ * check names the place that was forgotten.  Setters of the directory are in
+ * setdirectory.c, those of logging on in setlogon.c.
  *
  * A setter checks words and nothing else: what depends on other directives is
  * casp_settings_check()'s, for the order of lines must not matter.  A dumper
  * writes what its setter would read.
  */
 
-#include "values.h"
-
-#include <string.h>
-
-#include <apr_cstr.h>
-#include <apr_strings.h>
-
-#if defined(__GNUC__)
-#define UNUSED __attribute__((unused))
-#else
-#define UNUSED
-#endif
-
-#define SETTER(name)                                             \
-    static const char *set_##name(UNUSED apr_pool_t *p,          \
-                                  UNUSED casp_settings_t *s,     \
-                                  UNUSED casp_dir_settings_t *d, \
-                                  UNUSED int argc,               \
-                                  UNUSED const char *const *argv)
-
-#define DUMPER(name)                                             \
-    static void dump_##name(UNUSED apr_pool_t *p,                \
-                            UNUSED const casp_settings_t *s,     \
-                            UNUSED const casp_dir_settings_t *d, \
-                            UNUSED apr_array_header_t *lines)
-
-/* A dumper of one word, quoted where needed; nothing where it is NULL. */
-#define DUMP_STRING(name, directive, value)   \
-    DUMPER(name)                              \
-    {                                         \
-        put_word(p, lines, directive, value); \
-    }
-
-#define DUMP_CHOICE(name, directive, words, value)                  \
-    DUMPER(name)                                                    \
-    {                                                               \
-        put(p, lines, directive, casp_value_word_of(words, value)); \
-    }
-
-#define DAY 86400
-#define MANY 100000000
+#include "directives.h"
 
 /* --------------------------------------------------------------- helpers */
 
-/* A line of a directive and its words, which are written already. */
-static void put(apr_pool_t *p, apr_array_header_t *lines,
-                const char *directive, const char *words)
+void casp_put(apr_pool_t *p, apr_array_header_t *lines, const char *directive,
+              const char *words)
 {
     if (words) {
         APR_ARRAY_PUSH(lines, const char *) =
@@ -67,25 +27,23 @@ static void put(apr_pool_t *p, apr_array_header_t *lines,
     }
 }
 
-static void put_word(apr_pool_t *p, apr_array_header_t *lines,
-                     const char *directive, const char *word)
+void casp_put_word(apr_pool_t *p, apr_array_header_t *lines,
+                   const char *directive, const char *word)
 {
     if (word) {
-        put(p, lines, directive, casp_value_quote(p, word));
+        casp_put(p, lines, directive, casp_value_quote(p, word));
     }
 }
 
-static void put_number(apr_pool_t *p, apr_array_header_t *lines,
-                       const char *directive, int number)
+void casp_put_number(apr_pool_t *p, apr_array_header_t *lines,
+                     const char *directive, int number)
 {
     if (number != CASP_UNSET) {
-        put(p, lines, directive, apr_itoa(p, number));
+        casp_put(p, lines, directive, apr_itoa(p, number));
     }
 }
 
-/* All words of an array on one line. */
-static void put_words(apr_pool_t *p, apr_array_header_t *lines,
-                      const char *directive, const apr_array_header_t *words)
+const char *casp_put_join(apr_pool_t *p, const apr_array_header_t *words)
 {
     const char *text = NULL;
     for (int i = 0; words && i < words->nelts; i++) {
@@ -93,7 +51,7 @@ static void put_words(apr_pool_t *p, apr_array_header_t *lines,
             casp_value_quote(p, APR_ARRAY_IDX(words, i, const char *));
         text = text ? apr_pstrcat(p, text, " ", word, NULL) : word;
     }
-    put(p, lines, directive, text);
+    return text;
 }
 
 /* A line for each pair. */
@@ -107,13 +65,12 @@ static void put_pairs(apr_pool_t *p, apr_array_header_t *lines,
             text =
                 apr_pstrcat(p, text, " ", casp_value_quote(p, pair->b), NULL);
         }
-        put(p, lines, directive, text);
+        casp_put(p, lines, directive, text);
     }
 }
 
-/* The words of a mask, in the table's order. */
-static void put_mask(apr_pool_t *p, apr_array_header_t *lines,
-                     const char *directive, const casp_word_t *words, int mask)
+void casp_put_mask(apr_pool_t *p, apr_array_header_t *lines,
+                   const char *directive, const casp_word_t *words, int mask)
 {
     const char *text = NULL;
     for (; mask != CASP_UNSET && words->word; words++) {
@@ -122,7 +79,7 @@ static void put_mask(apr_pool_t *p, apr_array_header_t *lines,
                         : words->word;
         }
     }
-    put(p, lines, directive, text);
+    casp_put(p, lines, directive, text);
 }
 
 static bool same(const char *a, const char *b)
@@ -162,8 +119,6 @@ static const casp_word_t words_mode[] = {{"On", CASP_MODE_ON},
                                          {"Redirect", CASP_MODE_REDIRECT},
                                          {NULL, 0}};
 static const casp_word_t words_onoff[] = {{"On", 1}, {"Off", 0}, {NULL, 0}};
-static const casp_word_t words_tls[] = {
-    {"StartTLS", CASP_TLS_STARTTLS}, {"Off", CASP_TLS_OFF}, {NULL, 0}};
 static const casp_word_t words_crosssite[] = {
     {"Manual", 0}, {"Silent", 1}, {NULL, 0}};
 static const casp_word_t words_requiretls[] = {
@@ -171,29 +126,10 @@ static const casp_word_t words_requiretls[] = {
     {"Off", CASP_REQTLS_OFF},
     {"Forwarded", CASP_REQTLS_FORWARDED},
     {NULL, 0}};
-static const casp_word_t words_sso[] = {{"On", CASP_SSO_ON},
-                                        {"Off", CASP_SSO_OFF},
-                                        {"TwoFactor", CASP_SSO_TWOFACTOR},
-                                        {"PreAuth", CASP_SSO_PREAUTH},
-                                        {NULL, 0}};
-static const casp_word_t words_logon[] = {
-    {"FullDomain", CASP_LOGON_FULLDOMAIN},
-    {"PrincipalName", CASP_LOGON_PRINCIPALNAME},
-    {"UserName", CASP_LOGON_USERNAME},
-    {NULL, 0}};
 static const casp_word_t words_policy[] = {{"Enforce", CASP_POLICY_ENFORCE},
                                            {"Log", CASP_POLICY_LOG},
                                            {"Off", CASP_POLICY_OFF},
                                            {NULL, 0}};
-static const casp_word_t words_auth[] = {{"Forms", CASP_SCHEME_FORMS},
-                                         {"Basic", CASP_SCHEME_BASIC},
-                                         {"None", CASP_SCHEME_NONE},
-                                         {NULL, 0}};
-static const casp_word_t words_backendauth[] = {
-    {"Auto", CASP_BACKENDAUTH_AUTO},
-    {"Basic", CASP_BACKENDAUTH_BASIC},
-    {"None", CASP_BACKENDAUTH_NONE},
-    {NULL, 0}};
 /* As an Exchange administrator writes them; words.c has those of the logs. */
 static const casp_word_t words_publish[] = {
     {"OWA", 1 << CASP_PROTO_OWA},
@@ -209,349 +145,30 @@ static const casp_word_t words_publish[] = {
     {"PowerShell", 1 << CASP_PROTO_POWERSHELL},
     {NULL, 0}};
 
-/* Words that later versions know: a clear answer beats "not known". */
-static const char *not_built(apr_pool_t *p, const char *arg,
-                             const char *const *later, const char *use)
-{
-    for (; *later; later++) {
-        if (!apr_cstr_casecmp(*later, arg)) {
-            return apr_psprintf(p,
-                                "%s is not built into this version; use "
-                                "%s",
-                                *later, use);
-        }
-    }
-    return NULL;
-}
-
 /* ------------------------------------------------------------- locations */
 
-SETTER(mode)
+static SETTER(mode)
 {
     return casp_value_word(p, argv[0], words_mode, &d->mode);
 }
-DUMP_CHOICE(mode, "CasProxy", words_mode, d->mode)
+static DUMP_CHOICE(mode, "CasProxy", words_mode, d->mode)
 
-SETTER(auth)
-{
-    static const char *const later[] = {"Negotiate", "NTLM", NULL};
-    for (int i = 0; i < argc; i++) {
-        const char *wrong =
-            not_built(p, argv[i], later, "Forms, Basic or None");
-        if (wrong) {
-            return wrong;
-        }
-    }
-    int mask = 0;
-    const char *wrong = casp_value_mask(p, argc, argv, words_auth, &mask);
-    if (wrong) {
-        return wrong;
-    }
-    if ((mask & CASP_SCHEME_NONE) && mask != CASP_SCHEME_NONE) {
-        return "None trusts another module and stands alone; leave it or "
-               "the others out";
-    }
-    d->auth = mask;
-    return NULL;
-}
-DUMPER(auth)
-{
-    put_mask(p, lines, "CasProxyAuth", words_auth, d->auth);
-}
-
-SETTER(backend_auth)
-{
-    static const char *const later[] = {"NTLM", "Kerberos", "Delegate",
-                                        "Forms", NULL};
-    const char *wrong = not_built(p, argv[0], later, "Auto, Basic or None");
-    return wrong ? wrong
-                 : casp_value_word(p, argv[0], words_backendauth,
-                                   &d->backend_auth);
-}
-DUMP_CHOICE(backend_auth, "CasProxyBackendAuth", words_backendauth,
-            d->backend_auth)
-
-SETTER(diagnostics)
+    static SETTER(diagnostics)
 {
     return casp_value_word(p, argv[0], words_onoff, &d->diagnostics);
 }
-DUMP_CHOICE(diagnostics, "CasProxyDiagnostics", words_onoff, d->diagnostics)
+static DUMP_CHOICE(diagnostics, "CasProxyDiagnostics", words_onoff,
+                   d->diagnostics)
 
-/* ------------------------------------------------------------- directory */
+    /* ----------------------------------------------------------------- front */
 
-static bool is_ldif(const char *url)
-{
-    return !strncmp(url, "ldif:", 5);
-}
-
-static const char *directory_urls(apr_pool_t *p, int argc,
-                                  const char *const *argv,
-                                  apr_array_header_t **urls)
-{
-    apr_array_header_t *list = apr_array_make(p, argc, sizeof(char *));
-    for (int i = 0; i < argc; i++) {
-        const char *url = NULL;
-        const char *wrong = casp_value_directory(p, argv[i], &url);
-        if (wrong) {
-            return wrong;
-        }
-        for (int j = 0; j < list->nelts; j++) {
-            if (!strcmp(url, APR_ARRAY_IDX(list, j, const char *))) {
-                return apr_psprintf(p,
-                                    "%s stands there twice; leave one "
-                                    "of them out",
-                                    url);
-            }
-        }
-        APR_ARRAY_PUSH(list, const char *) = url;
-    }
-    *urls = list;
-    return NULL;
-}
-
-SETTER(directory)
-{
-    apr_array_header_t *urls = NULL;
-    const char *wrong = directory_urls(p, argc, argv, &urls);
-    if (wrong) {
-        return wrong;
-    }
-    for (int i = 0; i < urls->nelts; i++) {
-        if (is_ldif(APR_ARRAY_IDX(urls, i, const char *)) && urls->nelts > 1) {
-            return "an export stands alone: join several exports into one "
-                   "file, and leave out the servers or the export";
-        }
-    }
-    s->directory = urls;
-    return NULL;
-}
-DUMPER(directory)
-{
-    put_words(p, lines, "CasProxyDirectory", s->directory);
-}
-
-SETTER(global_catalog)
-{
-    apr_array_header_t *urls = NULL;
-    const char *wrong = directory_urls(p, argc, argv, &urls);
-    if (wrong) {
-        return wrong;
-    }
-    for (int i = 0; i < urls->nelts; i++) {
-        if (is_ldif(APR_ARRAY_IDX(urls, i, const char *))) {
-            return "an export is no Global Catalog: name it in "
-                   "CasProxyDirectory, where its users are found too";
-        }
-    }
-    s->global_catalog = urls;
-    return NULL;
-}
-DUMPER(global_catalog)
-{
-    put_words(p, lines, "CasProxyGlobalCatalog", s->global_catalog);
-}
-
-SETTER(directory_base)
-{
-    return casp_value_dn(p, argv[0], &s->directory_base);
-}
-DUMP_STRING(directory_base, "CasProxyDirectoryBase", s->directory_base)
-
-static const char *set_gssapi(apr_pool_t *p, casp_settings_t *s, int argc,
-                              const char *const *argv)
-{
-    const char *keytab = NULL;
-    if (argc > 2) {
-        return "GSSAPI takes a keytab and nothing else";
-    }
-    const char *wrong =
-        argc == 2 ? casp_value_path(p, argv[1], &keytab) : NULL;
-    if (wrong) {
-        return wrong;
-    }
-    s->directory_bind = CASP_BIND_GSSAPI;
-    s->bind_keytab = keytab;
-    s->bind_name = s->bind_secret = NULL;
-    return NULL;
-}
-
-/* No message here repeats a word: one of them may be a password. */
-SETTER(bind)
-{
-    if (!apr_cstr_casecmp(argv[0], "GSSAPI")) {
-        return set_gssapi(p, s, argc, argv);
-    }
-    if (argc < 2) {
-        return "it takes a name and where its password is found, as in "
-               "CasProxyDirectoryBind EXAMPLE\\casproxy "
-               "file:/etc/apache2/casproxy-bind, or GSSAPI";
-    }
-    const char *secret = argv[1];
-    for (int i = 2; i < argc; i++) {
-        if (strncmp(secret, "exec:", 5)) {
-            return "it takes a name and one reference to a secret; quote "
-                   "a name or a path that holds blanks";
-        }
-        secret = apr_pstrcat(p, secret, " ", argv[i], NULL);
-    }
-    const char *name = NULL, *reference = NULL;
-    if (casp_value_name(p, argv[0], "name", "", 1024, &name)) {
-        return "the name is empty, too long or holds control characters; "
-               "write DOMAIN\\user, user@domain or a DN";
-    }
-    const char *wrong = casp_value_secret(p, secret, &reference);
-    if (wrong) {
-        return wrong;
-    }
-    s->directory_bind = CASP_BIND_SIMPLE;
-    s->bind_name = name;
-    s->bind_secret = reference;
-    s->bind_keytab = NULL;
-    return NULL;
-}
-DUMPER(bind)
-{
-    if (s->directory_bind == CASP_BIND_GSSAPI) {
-        put(p, lines, "CasProxyDirectoryBind",
-            s->bind_keytab
-                ? apr_pstrcat(p, "GSSAPI ",
-                              casp_value_quote(p, s->bind_keytab), NULL)
-                : "GSSAPI");
-    }
-    else if (s->directory_bind == CASP_BIND_SIMPLE) {
-        put(p, lines, "CasProxyDirectoryBind",
-            apr_pstrcat(p, casp_value_quote(p, s->bind_name), " ",
-                        casp_value_quote(p, s->bind_secret), NULL));
-    }
-}
-
-SETTER(directory_tls)
-{
-    return casp_value_word(p, argv[0], words_tls, &s->directory_tls);
-}
-DUMP_CHOICE(directory_tls, "CasProxyDirectoryTLS", words_tls, s->directory_tls)
-
-SETTER(ca_file)
-{
-    return casp_value_path(p, argv[0], &s->directory_ca_file);
-}
-DUMP_STRING(ca_file, "CasProxyDirectoryCAFile", s->directory_ca_file)
-
-#define NUM(name, member, min, max)                              \
-    {                                                            \
-        name, offsetof(casp_settings_t, member), min, max, false \
-    }
-#define TIME(name, member, min, max)                            \
-    {                                                           \
-        name, offsetof(casp_settings_t, member), min, max, true \
-    }
-#define LAST_KEY             \
-    {                        \
-        NULL, 0, 0, 0, false \
-    }
-
-/* A directive of key=value words: the table serves setter and dumper. */
-#define KEYS(name, directive, keys)                               \
-    SETTER(name)                                                  \
-    {                                                             \
-        return casp_value_keys(p, s, keys, argc, argv);           \
-    }                                                             \
-    DUMPER(name)                                                  \
-    {                                                             \
-        put(p, lines, directive, casp_value_keys_of(p, s, keys)); \
-    }
-
-static const casp_key_range_t keys_pool[] = {
-    NUM("min", pool_min, 0, 1000), NUM("smax", pool_smax, 1, 1000),
-    NUM("hmax", pool_hmax, 1, 1000), NUM("ttl", pool_ttl, 1, DAY), LAST_KEY};
-KEYS(directory_pool, "CasProxyDirectoryPool", keys_pool)
-
-static const casp_key_range_t keys_timeout[] = {
-    NUM("connect", timeout_connect, 1, 60),
-    NUM("search", timeout_search, 1, 300),
-    NUM("topology", timeout_topology, 1, 3600), LAST_KEY};
-KEYS(directory_timeout, "CasProxyDirectoryTimeout", keys_timeout)
-
-SETTER(topology_refresh)
-{
-    return casp_value_number(p, argv[0], "seconds", 1, 7 * DAY,
-                             &s->topology_refresh);
-}
-DUMPER(topology_refresh)
-{
-    put_number(p, lines, "CasProxyTopologyRefresh", s->topology_refresh);
-}
-
-/* ----------------------------------------------------------------- forms */
-
-SETTER(forms_key)
-{
-    if (strncmp(argv[0], "file:", 5)) {
-        return "a key ring comes from a file that only root can read, and "
-               "its secrets do not belong into the configuration; write "
-               "file:/PATH";
-    }
-    /* no message repeats the word: somebody may have put a secret there */
-    return casp_value_path(p, argv[0] + 5, &s->forms_key)
-               ? "behind file: stands an absolute path, as in "
-                 "file:/etc/casproxy/forms-key"
-               : NULL;
-}
-DUMPER(forms_key)
-{
-    if (s->forms_key) {
-        put_word(p, lines, "CasProxyFormsKey",
-                 apr_pstrcat(p, "file:", s->forms_key, NULL));
-    }
-}
-
-/* Exchange counts in minutes, httpd in seconds: so the unit is to be said. */
-static const casp_key_range_t keys_forms[] = {
-    TIME("public", forms_public, 2, 30 * DAY),
-    TIME("private", forms_private, 2, 30 * DAY), LAST_KEY};
-KEYS(forms_timeout, "CasProxyFormsTimeout", keys_forms)
-
-/* ---------------------------------------------------------------- caches */
-
-static const casp_key_range_t keys_mailbox[] = {
-    NUM("ttl", mailbox_ttl, 0, 7 * DAY),
-    NUM("negative", mailbox_negative, 0, DAY),
-    NUM("stale", mailbox_stale, 0, 30 * DAY),
-    NUM("size", mailbox_size, 16, MANY), LAST_KEY};
-KEYS(mailbox_cache, "CasProxyMailboxCache", keys_mailbox)
-
-static const casp_key_range_t keys_credential[] = {
-    NUM("ttl", credential_ttl, 0, DAY), LAST_KEY};
-KEYS(credential_cache, "CasProxyCredentialCache", keys_credential)
-
-SETTER(shared_cache)
-{
-    const char *name = argv[0];
-    apr_size_t len = strcspn(name, ":");
-    if (!len
-        || strspn(name, "abcdefghijklmnopqrstuvwxyz"
-                        "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
-               < len) {
-        return apr_psprintf(p,
-                            "%s names no cache; write PROVIDER or "
-                            "PROVIDER:ARGUMENTS, as in shmcb or "
-                            "redis:host:6379",
-                            casp_value_show(p, name));
-    }
-    return casp_value_name(p, name, "shared cache", "", 1024,
-                           &s->shared_cache);
-}
-DUMP_STRING(shared_cache, "CasProxySharedCache", s->shared_cache)
-
-/* ----------------------------------------------------------------- front */
-
-SETTER(site)
+    static SETTER(site)
 {
     return casp_value_name(p, argv[0], "name of a site", "", 256, &s->site);
 }
-DUMP_STRING(site, "CasProxySite", s->site)
+static DUMP_STRING(site, "CasProxySite", s->site)
 
-SETTER(front)
+    static SETTER(front)
 {
     casp_front_e front;
     if (casp_front_parse_name(argv[0], &front)) {
@@ -569,26 +186,27 @@ SETTER(front)
     return apr_psprintf(p, "%s is not known here; write %s",
                         casp_value_show(p, argv[0]), all);
 }
-DUMPER(front)
+static DUMPER(front)
 {
-    put(p, lines, "CasProxyFrontEnd",
-        s->front == CASP_UNSET ? NULL
-                               : casp_front_name((casp_front_e)s->front));
+    casp_put(p, lines, "CasProxyFrontEnd",
+             s->front == CASP_UNSET ? NULL
+                                    : casp_front_name((casp_front_e)s->front));
 }
 
-SETTER(external_url)
+static SETTER(external_url)
 {
     return casp_value_url(p, argv[0], &s->external_url);
 }
-DUMP_STRING(external_url, "CasProxyExternalURL", s->external_url)
+static DUMP_STRING(external_url, "CasProxyExternalURL", s->external_url)
 
-SETTER(exchange2003_url)
+    static SETTER(exchange2003_url)
 {
     return casp_value_url(p, argv[0], &s->exchange2003_url);
 }
-DUMP_STRING(exchange2003_url, "CasProxyExchange2003URL", s->exchange2003_url)
+static DUMP_STRING(exchange2003_url, "CasProxyExchange2003URL",
+                   s->exchange2003_url)
 
-SETTER(failback_url)
+    static SETTER(failback_url)
 {
     const char *url = NULL, *site = NULL;
     const char *wrong = casp_value_url(p, argv[0], &url);
@@ -597,26 +215,26 @@ SETTER(failback_url)
     }
     return wrong ? wrong : push_pair(p, &s->failback_url, url, site, true);
 }
-DUMPER(failback_url)
+static DUMPER(failback_url)
 {
     put_pairs(p, lines, "CasProxyFailbackURL", s->failback_url);
 }
 
-SETTER(cross_site)
+static SETTER(cross_site)
 {
     return casp_value_word(p, argv[0], words_crosssite, &s->cross_site_silent);
 }
-DUMP_CHOICE(cross_site, "CasProxyCrossSiteRedirectType", words_crosssite,
-            s->cross_site_silent)
+static DUMP_CHOICE(cross_site, "CasProxyCrossSiteRedirectType",
+                   words_crosssite, s->cross_site_silent)
 
-SETTER(optimal)
+    static SETTER(optimal)
 {
     return casp_value_word(p, argv[0], words_onoff, &s->redirect_to_optimal);
 }
-DUMP_CHOICE(optimal, "CasProxyRedirectToOptimalServer", words_onoff,
-            s->redirect_to_optimal)
+static DUMP_CHOICE(optimal, "CasProxyRedirectToOptimalServer", words_onoff,
+                   s->redirect_to_optimal)
 
-SETTER(mounted_site)
+    static SETTER(mounted_site)
 {
     const char *database = NULL, *site = NULL;
     const char *wrong =
@@ -627,63 +245,45 @@ SETTER(mounted_site)
     return wrong ? wrong
                  : push_pair(p, &s->mounted_site, database, site, false);
 }
-DUMPER(mounted_site)
+static DUMPER(mounted_site)
 {
     put_pairs(p, lines, "CasProxyMountedSite", s->mounted_site);
 }
 
 /* ------------------------------------------------------------ the client */
 
-SETTER(require_tls)
+static SETTER(require_tls)
 {
     return casp_value_word(p, argv[0], words_requiretls, &s->require_tls);
 }
-DUMP_CHOICE(require_tls, "CasProxyRequireTLS", words_requiretls,
-            s->require_tls)
+static DUMP_CHOICE(require_tls, "CasProxyRequireTLS", words_requiretls,
+                   s->require_tls)
 
-SETTER(sso)
-{
-    return casp_value_word(p, argv[0], words_sso, &s->sso);
-}
-DUMP_CHOICE(sso, "CasProxySSO", words_sso, s->sso)
-
-SETTER(logon_format)
-{
-    return casp_value_word(p, argv[0], words_logon, &s->logon_format);
-}
-DUMP_CHOICE(logon_format, "CasProxyLogonFormat", words_logon, s->logon_format)
-
-SETTER(default_domain)
-{
-    return casp_value_name(p, argv[0], "NetBIOS or DNS name of a domain",
-                           " \\/:*?\"<>|@", 255, &s->default_domain);
-}
-DUMP_STRING(default_domain, "CasProxyDefaultDomain", s->default_domain)
-
-SETTER(pages)
+    static SETTER(pages)
 {
     return casp_value_path(p, argv[0], &s->pages);
 }
-DUMP_STRING(pages, "CasProxyPages", s->pages)
+static DUMP_STRING(pages, "CasProxyPages", s->pages)
 
-SETTER(publish)
+    static SETTER(publish)
 {
     return casp_value_mask(p, argc, argv, words_publish, &s->publish);
 }
-DUMPER(publish)
+static DUMPER(publish)
 {
-    put_mask(p, lines, "CasProxyPublish", words_publish, s->publish);
+    casp_put_mask(p, lines, "CasProxyPublish", words_publish, s->publish);
 }
 
-SETTER(url_policy)
+static SETTER(url_policy)
 {
     return casp_value_word(p, argv[0], words_policy, &s->url_policy);
 }
-DUMP_CHOICE(url_policy, "CasProxyUrlPolicy", words_policy, s->url_policy)
+static DUMP_CHOICE(url_policy, "CasProxyUrlPolicy", words_policy,
+                   s->url_policy)
 
-/* -------------------------------------------------------------- backends */
+    /* -------------------------------------------------------------- backends */
 
-SETTER(backend_hosts)
+    static SETTER(backend_hosts)
 {
     if (!s->backend_hosts) {
         s->backend_hosts = apr_array_make(p, argc, sizeof(char *));
@@ -698,12 +298,13 @@ SETTER(backend_hosts)
     }
     return NULL;
 }
-DUMPER(backend_hosts)
+static DUMPER(backend_hosts)
 {
-    put_words(p, lines, "CasProxyBackendHosts", s->backend_hosts);
+    casp_put(p, lines, "CasProxyBackendHosts",
+             casp_put_join(p, s->backend_hosts));
 }
 
-SETTER(backend_map)
+static SETTER(backend_map)
 {
     const char *host = NULL, *url = NULL;
     const char *wrong = casp_value_host(p, argv[0], &host);
@@ -716,7 +317,7 @@ SETTER(backend_map)
     }
     return wrong ? wrong : push_pair(p, &s->backend_map, host, url, false);
 }
-DUMPER(backend_map)
+static DUMPER(backend_map)
 {
     put_pairs(p, lines, "CasProxyBackendMap", s->backend_map);
 }
@@ -730,17 +331,20 @@ static const casp_key_range_t keys_backend[] = {
     NUM("addressttl", backend_addressttl, 0, DAY),
     NUM("busy", backend_busy, 0, 100000),
     LAST_KEY};
-KEYS(backend_pool, "CasProxyBackendPool", keys_backend)
+static KEYS_SETTER(backend_pool,
+                   keys_backend) static KEYS_DUMPER(backend_pool,
+                                                    "CasProxyBackendPool",
+                                                    keys_backend)
 
-SETTER(state_dir)
+    static SETTER(state_dir)
 {
     return casp_value_path(p, argv[0], &s->state_dir);
 }
-DUMP_STRING(state_dir, "CasProxyStateDir", s->state_dir)
+static DUMP_STRING(state_dir, "CasProxyStateDir", s->state_dir)
 
-/* Each protocol is a value of its own: a virtual host that sets one keeps the
+    /* Each protocol is a value of its own: a virtual host that sets one keeps the
  * others of the server. */
-SETTER(timeout)
+    static SETTER(timeout)
 {
     int bit = 0;
     const char *wrong = casp_value_word(p, argv[0], words_publish, &bit);
@@ -758,13 +362,13 @@ SETTER(timeout)
                  : casp_value_number(p, argv[1], "seconds", 1, DAY,
                                      &s->timeout[protocol]);
 }
-DUMPER(timeout)
+static DUMPER(timeout)
 {
     for (const casp_word_t *word = words_publish; word->word; word++) {
         for (int i = 1; i < CASP_PROTO_COUNT; i++) {
             if (word->value == 1 << i && s->timeout[i] != CASP_UNSET) {
-                put(p, lines, "CasProxyTimeout",
-                    apr_psprintf(p, "%s %d", word->word, s->timeout[i]));
+                casp_put(p, lines, "CasProxyTimeout",
+                         apr_psprintf(p, "%s %d", word->word, s->timeout[i]));
             }
         }
     }
@@ -776,9 +380,10 @@ DUMPER(timeout)
 #define LOCATION (CASP_SCOPE_SERVER | CASP_SCOPE_LOCATION)
 #define REPEAT (CASP_SCOPE_SERVER | CASP_SCOPE_REPEAT)
 
-#define ROW(name, scope, min, max, args, init, room, help)               \
-    {                                                                    \
-        name, scope, min, max, args, init, help, set_##room, dump_##room \
+#define ROW(name, scope, min, max, args, init, room, help)        \
+    {                                                             \
+        name, scope, min, max, args, init, help, casp_set_##room, \
+            casp_dump_##room                                      \
     }
 
 const casp_directive_t casp_directives[] = {
@@ -852,6 +457,11 @@ const casp_directive_t casp_directives[] = {
         "how users write their names"),
     ROW("CasProxyDefaultDomain", SERVER, 1, 1, "DOMAIN", "none",
         default_domain, "the domain of a name without one"),
+    ROW("CasProxyKeytab", SERVER, 1, 1, "FILE", "none", keytab,
+        "the front's own Kerberos keys: for Negotiate, and for delegation"),
+    ROW("CasProxyNTLMVerify", SERVER, 1, 0,
+        "Winbind [COMMAND WORD...] | Directory", "Winbind /usr/bin/ntlm_auth",
+        ntlm_verify, "who checks an NTLM response"),
     ROW("CasProxyFormsKey", SERVER, 1, 1, "file:/PATH",
         "forms-key in CasProxyStateDir, made once and kept", forms_key,
         "the key ring of logons by form, the same on all nodes"),
@@ -883,11 +493,14 @@ const casp_directive_t casp_directives[] = {
         "Autodiscover OAB RPC MAPI UM Legacy PowerShell"),
     ROW("CasProxyUrlPolicy", SERVER, 1, 1, "Enforce|Log|Off", "Enforce",
         url_policy, "what happens to URLs that say two things at once"),
-    ROW("CasProxyAuth", LOCATION, 1, 4, "[Forms] [Basic] | None",
-        "Forms for OWA, ECP and the legacy paths, Basic for the rest", auth,
-        "how users are authenticated; None trusts another module"),
-    ROW("CasProxyBackendAuth", LOCATION, 1, 1, "Auto|Basic|None", "Auto",
-        backend_auth, "what a backend is given to authenticate the user"),
+    ROW("CasProxyAuth", LOCATION, 1, 5,
+        "[Forms] [Negotiate] [NTLM] [Basic] | None",
+        "Forms for OWA, ECP and the legacy paths, Basic (and Negotiate with "
+        "a keytab) for the rest",
+        auth, "how users are authenticated; None trusts another module"),
+    ROW("CasProxyBackendAuth", LOCATION, 1, 1,
+        "Auto|Basic|NTLM|Kerberos|Delegate|Forms|None", "Auto", backend_auth,
+        "how this front logs on to a backend for the user"),
     ROW("CasProxyDiagnostics", LOCATION, 1, 1, "On|Off", "Off", diagnostics,
         "response headers that tell decision and rule"),
     {NULL, 0, 0, 0, NULL, NULL, NULL, NULL, NULL}};

@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+#include <arpa/inet.h>
+
 #include <apr_atomic.h>
 #include <apr_file_io.h>
 #include <apr_strings.h>
@@ -71,14 +73,47 @@ static const char *check_library(apr_pool_t *p)
     return wrong;
 }
 
+/* Kerberos has no names for addresses. */
+static bool is_address(const char *host)
+{
+    unsigned char b[16];
+    return inet_pton(AF_INET, host, b) == 1
+           || inet_pton(AF_INET6, host, b) == 1;
+}
+
+static const char *check_gssapi(apr_pool_t *p,
+                                const casp_directory_conf_t *conf,
+                                const casp_directory_t *dir)
+{
+    if (!conf->keytab || !*conf->keytab) {
+        return "CasProxyDirectoryBind GSSAPI needs a keytab: GSSAPI "
+               "/etc/apache2/front.keytab";
+    }
+    for (int i = 0; i < dir->ntargets; i++) {
+        const casp_dirtarget_t *t = &dir->targets[i];
+        if (!t->ldaps && !t->starttls) {
+            return apr_psprintf(p,
+                                "CasProxyDirectoryBind GSSAPI needs TLS: "
+                                "use ldaps:// or CasProxyDirectoryTLS "
+                                "StartTLS for %s",
+                                t->url);
+        }
+        if (is_address(t->host)) {
+            return apr_psprintf(p,
+                                "CasProxyDirectoryBind GSSAPI needs the "
+                                "server's full name instead of an address in "
+                                "%s",
+                                t->url);
+        }
+    }
+    return NULL;
+}
+
 static const char *check_bind(apr_pool_t *p, const casp_directory_conf_t *conf,
                               const casp_directory_t *dir)
 {
     if (conf->bind == CASP_BIND_GSSAPI) {
-        /* SASL takes keytab and ticket cache from the environment, which is
-         * the whole process's. */
-        return "CasProxyDirectoryBind GSSAPI is not supported by this "
-               "build; use NAME SECRET over ldaps://";
+        return check_gssapi(p, conf, dir);
     }
     if (conf->bind == CASP_BIND_SIMPLE) {
         if (!conf->bind_name || !*conf->bind_name) {
@@ -226,6 +261,7 @@ const char *casp_directory_create(apr_pool_t *p,
     dir->wire.bind = conf->bind;
     dir->wire.bind_name = conf->bind_name;
     dir->wire.bind_secret = conf->bind_secret;
+    dir->wire.keytab = conf->keytab;
     dir->wire.connect_timeout =
         conf->connect_timeout ? conf->connect_timeout : CONNECT_TIMEOUT;
     dir->wire.search_timeout =
@@ -276,17 +312,15 @@ apr_status_t casp_directory_start(casp_directory_t *dir, apr_pool_t *p)
 
 /* ------------------------------------------------------------- fail-over */
 
-typedef casp_wire_e ask_fn(casp_link_t *link, apr_time_t deadline, void *baton,
-                           casp_dirwhy_t *why);
-
 /* One operation on its way among the servers. */
 typedef struct {
     casp_directory_t *dir;
     casp_dirpool_t *pool;
     casp_linkkind_e kind;
     apr_time_t deadline;
-    ask_fn *ask;
+    casp_dirask_fn *ask;
     void *baton;
+    casp_slot_t *held; /* stays out */
     int breaks; /* servers that broke in the middle */
     casp_dirwhy_t why; /* of the last */
     casp_dirwhy_t said; /* of all */
@@ -354,6 +388,11 @@ static casp_wire_e ask_server(errand_t *e, int server, apr_time_t until)
         bool suspect = was_idle && now - link->idle_since >= STALE;
         apr_time_t stop_at = suspect ? halfway(until) : until;
         wire = ask_link(e, link, stop_at);
+        if (wire == CASP_WIRE_OK && link->held) {
+            casp_dirpool_lend(e->pool);
+            e->held = slot;
+            return wire;
+        }
         casp_dirpool_put(e->pool, slot);
         if (wire != CASP_WIRE_DOWN && wire != CASP_WIRE_LATE) {
             return wire;
@@ -401,9 +440,10 @@ static casp_wire_e ask_each(errand_t *e, int *order)
     return wire;
 }
 
-static casp_wire_e run(casp_directory_t *dir, apr_pool_t *p,
-                       casp_linkkind_e kind, apr_time_t deadline, ask_fn *ask,
-                       void *baton, const char **why)
+casp_wire_e casp_directory_run(casp_directory_t *dir, apr_pool_t *p,
+                               casp_linkkind_e kind, apr_time_t deadline,
+                               casp_dirask_fn *ask, void *baton,
+                               casp_slot_t **held, const char **why)
 {
     errand_t e;
     memset(&e, 0, sizeof(e));
@@ -421,8 +461,18 @@ static casp_wire_e run(casp_directory_t *dir, apr_pool_t *p,
     int *order = apr_palloc(p, sizeof(int) * (apr_size_t)dir->ntargets);
     casp_wire_e wire = ask_each(&e, order);
     casp_dirpool_leave(e.pool);
+    if (held) {
+        *held = e.held;
+    }
     *why = *e.said.text ? apr_pstrdup(p, e.said.text) : NULL;
     return wire;
+}
+
+static casp_wire_e run(casp_directory_t *dir, apr_pool_t *p,
+                       casp_linkkind_e kind, apr_time_t deadline,
+                       casp_dirask_fn *ask, void *baton, const char **why)
+{
+    return casp_directory_run(dir, p, kind, deadline, ask, baton, NULL, why);
 }
 
 static casp_dir_e outcome(casp_wire_e wire)
@@ -543,6 +593,21 @@ casp_dir_e casp_directory_root(casp_directory_t *dir, apr_pool_t *p,
     }
     *root = casp_dirpool_root(dir->current);
     return *root ? CASP_DIR_OK : CASP_DIR_UNAVAILABLE;
+}
+
+bool casp_directory_all_tls(const casp_directory_t *dir)
+{
+    for (int i = 0; i < dir->ntargets; i++) {
+        if (!dir->targets[i].ldaps && !dir->targets[i].starttls) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int casp_directory_relay_places(const casp_directory_t *dir)
+{
+    return dir->limits.pool_hmax;
 }
 
 const char *casp_directory_name(const casp_directory_t *dir)

@@ -134,6 +134,52 @@ casp_pw_e casp_directory_check(casp_directory_t *dir, apr_pool_t *p,
                                const char *name, const char *password,
                                apr_time_t deadline, const char **why);
 
+/* Somebody else's handshake, relayed: CasProxyNTLMVerify Directory. */
+
+/** A connection on which one handshake is under way; from malloc(). */
+typedef struct casp_relay_t casp_relay_t;
+
+typedef enum {
+    CASP_RELAY_MORE = 0, /**< @a out holds the server's next token */
+    CASP_RELAY_OK, /**< accepted; @a sid is the user's */
+    CASP_RELAY_REFUSED, /**< the credentials; @a pw says how */
+    CASP_RELAY_POLICY, /**< right or wrong, this server forbids the relay:
+                            signing or channel binding is enforced */
+    CASP_RELAY_UNAVAILABLE /**< no server, no place, or no answer in time */
+} casp_relay_e;
+
+typedef struct {
+    const void *out; /**< in the step's pool; may be NULL where it is OK */
+    apr_size_t out_len;
+    unsigned char sid[68]; /**< binary */
+    apr_size_t sid_len; /**< 0: the server did not tell */
+    const char *name; /**< "ada@contoso.test": account and DNS domain; NULL */
+    casp_pw_e pw;
+    const char *why; /**< a sentence for the log; NULL where all is well */
+} casp_relayed_t;
+
+/**
+ * Relay the first token (NTLM or SPNEGO) in a SASL bind "GSS-SPNEGO", on a
+ * connection of a kind of its own that no search and no password check ever
+ * uses; TLS only.  @a relay is set where the outcome is MORE, and is then
+ * this caller's until casp_directory_relay_end(); at most pool_hmax are out.
+ */
+casp_relay_e casp_directory_relay_begin(casp_directory_t *dir, apr_pool_t *p,
+                                        const void *token, apr_size_t len,
+                                        apr_time_t deadline,
+                                        casp_relay_t **relay,
+                                        casp_relayed_t *told);
+/** The next token, on the same connection. */
+casp_relay_e casp_directory_relay_step(casp_relay_t *relay, apr_pool_t *p,
+                                       const void *token, apr_size_t len,
+                                       apr_time_t deadline,
+                                       casp_relayed_t *told);
+/** Give the connection back; it is bound anew before anybody else uses it.
+ *  From any thread; NULL is fine. */
+void casp_directory_relay_end(casp_relay_t *relay);
+/** How many can be under way at once with one server: pool_hmax. */
+int casp_directory_relay_places(const casp_directory_t *dir);
+
 /**
  * The rootDSE of whichever server answers, read once and remembered; waits
  * until the deadline where none has yet.

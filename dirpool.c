@@ -8,7 +8,7 @@
  *   connector threads  look up names, dial, shake hands, bind (dircrew.c)
  *   guard thread       shuts a socket down when its deadline has come
  *
- * Each server has two apr_reslists, one per kind of connection.  Their
+ * Each server has an apr_reslist per kind of connection.  Their
  * constructor and destructor run under the list's lock, so neither may wait:
  * a new place is empty, and a connector fills it.  An apr_reslist's own wait
  * is no deadline either (each wake-up starts it anew), so places are counted
@@ -246,6 +246,29 @@ void casp_dirpool_put(casp_dirpool_t *pool, casp_slot_t *slot)
     give_room(pool, list);
 }
 
+static void lists_end(casp_dirpool_t *pool);
+
+void casp_dirpool_lend(casp_dirpool_t *pool)
+{
+    casp_dirpool_lock(pool);
+    pool->lent++;
+    pool->refs++;
+    casp_dirpool_unlock(pool);
+}
+
+void casp_dirpool_return(casp_dirpool_t *pool, casp_slot_t *slot)
+{
+    casp_dirpool_put(pool, slot);
+    casp_dirpool_lock(pool);
+    bool last = --pool->lent == 0 && pool->left;
+    pool->left = pool->left && !last;
+    casp_dirpool_unlock(pool);
+    if (last) {
+        lists_end(pool);
+    }
+    casp_dirpool_unref(pool);
+}
+
 /* ----------------------------------------------------- making and ending */
 
 static apr_status_t place_make(void **place, void *params, apr_pool_t *p)
@@ -288,6 +311,7 @@ casp_dirpool_t *casp_dirpool_make(const casp_dirwire_conf_t *wire,
     pool->wire = *wire;
     pool->wire.bind_name = keep(wire->bind_name);
     pool->wire.bind_secret = keep(wire->bind_secret);
+    pool->wire.keytab = keep(wire->keytab);
     pool->wire.ca_file = keep(wire->ca_file);
     pool->conf = *conf;
     pool->refs = 1;
@@ -331,6 +355,7 @@ static void pool_free(casp_dirpool_t *pool)
     }
     drop(pool->wire.bind_name);
     drop(pool->wire.bind_secret);
+    drop(pool->wire.keytab);
     drop(pool->wire.ca_file);
     casp_dirwire_root_clear(&pool->root);
     (void)pthread_cond_destroy(&pool->gone);
@@ -436,17 +461,19 @@ void casp_dirpool_stop(casp_dirpool_t *pool)
         casp_dirpool_wait(pool, &pool->gone, deadline);
     }
     bool idle = pool->inside == 0;
+    /* A reslist aborts the process where a resource is out. */
+    pool->left = idle && pool->lent > 0;
+    bool ours = idle && !pool->left;
     casp_dirpool_unlock(pool);
     if (!casp_dircrew_join(pool)) {
         casp_log(CASP_LOG_WARNING, 0,
                  CASPLOGNO(0305) "a connector is still looking up a name and "
                                  "is left behind; check DNS");
     }
-    if (idle) {
+    if (ours) {
         lists_end(pool);
     }
-    else {
-        /* A reslist aborts the process where a resource is out: leave it. */
+    else if (!idle) {
         casp_log(
             CASP_LOG_WARNING, 0,
             CASPLOGNO(0306) "a request is still in the directory at "

@@ -97,6 +97,8 @@ struct casp_dirpool_t {
     int refs;
     bool started, stopping;
     int inside; /**< request threads */
+    int lent; /**< places that are out without a thread inside */
+    bool left; /**< stopped, and the last of those ends the lists */
     pthread_cond_t gone, work, guard;
     casp_dirnote_t *notes;
     casp_dirjob_t *jobs; /**< oldest first; not the running ones */

@@ -123,6 +123,39 @@ casp_wire_e casp_dirwire_unsent(casp_link_t *link, int code,
     return casp_dirwire_broken(link, deadline);
 }
 
+casp_wire_e casp_dirwire_sasl(casp_link_t *link, const char *mechanism,
+                              const struct berval *cred, apr_time_t deadline,
+                              int *code, char **diag, struct berval **said,
+                              casp_dirwhy_t *why)
+{
+    int msgid = -1;
+    *diag = NULL;
+    *said = NULL;
+    int rc =
+        ldap_sasl_bind(link->ld, "", mechanism,
+                       (struct berval *)(uintptr_t)cred, NULL, NULL, &msgid);
+    if (rc != LDAP_SUCCESS) {
+        return casp_dirwire_unsent(link, rc, deadline, why);
+    }
+    LDAPMessage *msg;
+    casp_wire_e wire = casp_dirwire_receive(link, msgid, deadline, &msg, why);
+    if (wire != CASP_WIRE_OK) {
+        return wire;
+    }
+    if (ldap_msgtype(msg) != LDAP_RES_BIND
+        || ldap_parse_result(link->ld, msg, code, NULL, diag, NULL, NULL, 0)
+               != LDAP_SUCCESS) {
+        casp_dirwire_say(why, "the answer to the bind is not LDAP");
+        wire = casp_dirwire_broken(link, deadline);
+    }
+    else {
+        /* What it returns is the bind's own result. */
+        (void)ldap_parse_sasl_bind_result(link->ld, msg, said, 0);
+    }
+    ldap_msgfree(msg);
+    return wire;
+}
+
 /* Send a bind and wait for its result code and diagnostic text. */
 casp_wire_e casp_dirwire_bind(casp_link_t *link, const char *name,
                               const char *mechanism, const char *secret,
@@ -273,6 +306,16 @@ static casp_wire_e service_bind(casp_link_t *link,
     int code = LDAP_OTHER;
     char *diag = NULL;
     casp_dirwhy_t inner;
+    if (conf->bind == CASP_BIND_GSSAPI) {
+        casp_wire_e end =
+            casp_dirgss_bind(link, conf, t->host, deadline, &inner);
+        if (end != CASP_WIRE_OK) {
+            casp_dirwire_say(why, "%s: service bind by Kerberos: %s", t->url,
+                             inner.text);
+            link->broken = true;
+        }
+        return end;
+    }
     casp_wire_e wire =
         casp_dirwire_bind(link, external ? "" : conf->bind_name,
                           external ? "EXTERNAL" : LDAP_SASL_SIMPLE,

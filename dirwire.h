@@ -5,10 +5,12 @@
  * Private to the directory's own files; nobody else includes it.
  *
  *   directory.c  what the other rooms see: checks, fail-over, judgements
+ *   dirrelay.c   somebody else's handshake, relayed in a bind
  *   dirpool.c    the pools of connections, and the order of servers
  *   dircrew.c    the threads: connectors and guard; who is up or rests
  *   dirask.c     a search or a user's bind on a connection
  *   dirwire.c    a connection becomes ready: options, TLS, bind, rootDSE
+ *   dirgss.c     the service's bind by Kerberos
  *   dirdial.c    a URL becomes a connected socket
  *
  * Calls go downwards.  The one exception is the guard: dirdial shows it the
@@ -42,10 +44,11 @@ typedef struct {
     bool starttls;
 } casp_dirtarget_t;
 
-/** What a connection is for.  The two kinds never mix. */
+/** What a connection is for.  The kinds never mix. */
 typedef enum {
     CASP_LINK_SERVICE = 0, /**< bound as the service, searches */
     CASP_LINK_USER, /**< judges passwords, never searches */
+    CASP_LINK_RELAY, /**< bound by handshakes of clients; asked only whose */
     CASP_LINK_KINDS
 } casp_linkkind_e;
 
@@ -69,6 +72,7 @@ struct casp_link_t {
     casp_dirpool_t *pool;
     bool used; /**< an operation has ended well on it */
     bool broken; /**< not to be used again */
+    bool held; /**< stays out after an operation that ended well */
     apr_time_t idle_since;
     /* Under the pool's lock: */
     int fd; /**< our duplicate of its socket, or -1 */
@@ -82,6 +86,7 @@ typedef struct {
     casp_bind_method_e bind;
     const char *bind_name;
     const char *bind_secret;
+    const char *keytab; /**< for GSSAPI */
     const char *ca_file;
     apr_interval_time_t connect_timeout, search_timeout;
 } casp_dirwire_conf_t;
@@ -131,6 +136,13 @@ casp_wire_e casp_dirwire_bind(casp_link_t *link, const char *name,
                               apr_time_t deadline, int *code, char **diag,
                               casp_dirwhy_t *why);
 
+/** The same for one step of SASL; @a said: the server's token, or NULL
+ *  (ber_bvfree it). */
+casp_wire_e casp_dirwire_sasl(casp_link_t *link, const char *mechanism,
+                              const struct berval *cred, apr_time_t deadline,
+                              int *code, char **diag, struct berval **said,
+                              casp_dirwhy_t *why);
+
 /** What an operator can do about a result code: "; ..." or "". */
 const char *casp_dirwire_remedy(int code);
 
@@ -153,6 +165,14 @@ bool casp_dirwire_alive(const casp_link_t *link);
 void casp_dirwire_close(casp_link_t *link);
 
 void casp_dirwire_root_clear(casp_dirwire_root_t *root);
+
+/* -------------------------------------------------------------- dirgss.c */
+
+/** Bind with conf->keytab; where it is DENIED or DOWN @a why has a reason
+ *  without the server's name. */
+casp_wire_e casp_dirgss_bind(casp_link_t *link,
+                             const casp_dirwire_conf_t *conf, const char *host,
+                             apr_time_t deadline, casp_dirwhy_t *why);
 
 /* -------------------------------------------------------------- dirask.c */
 
@@ -178,6 +198,36 @@ casp_pw_e casp_dirask_judge(int code, const char *diagnostic,
 /** AD's "data 52e": the number, or -1. */
 long casp_dirask_data_code(const char *diagnostic);
 
+/* ----------------------------------------------------------- directory.c */
+
+/** One operation on a connection that the guard knows. */
+typedef casp_wire_e casp_dirask_fn(casp_link_t *link, apr_time_t deadline,
+                                   void *baton, casp_dirwhy_t *why);
+/** A place in a pool of connections, with a connection while it is out. */
+typedef struct casp_slot_t casp_slot_t;
+
+/**
+ * Let one server after the other be asked, until one answers.
+ * @param deadline 0: now + the search time-out
+ * @param held NULL, or set where the link is held: the caller's until
+ *             casp_dirpool_return()
+ */
+casp_wire_e casp_directory_run(casp_directory_t *dir, apr_pool_t *p,
+                               casp_linkkind_e kind, apr_time_t deadline,
+                               casp_dirask_fn *ask, void *baton,
+                               casp_slot_t **held, const char **why);
+
+/** Are all its servers spoken to through TLS? */
+bool casp_directory_all_tls(const casp_directory_t *dir);
+
+/* ------------------------------------------------------------ dirrelay.c */
+
+/** casp_directory_relay_begin() without its look at TLS, for a test. */
+casp_relay_e casp_dirrelay_begin(casp_directory_t *dir, apr_pool_t *p,
+                                 const void *token, apr_size_t len,
+                                 apr_time_t deadline, casp_relay_t **relay,
+                                 casp_relayed_t *told);
+
 /* -------------------------------------------------- dirpool.c, dircrew.c */
 
 typedef struct {
@@ -185,9 +235,6 @@ typedef struct {
     apr_interval_time_t pool_ttl, rest;
     casp_directory_stats_t *stats;
 } casp_dirpool_conf_t;
-
-/** A place in a pool of connections, with a connection while it is out. */
-typedef struct casp_slot_t casp_slot_t;
 
 /** Copies all it needs: it may outlive every pool of APR. */
 casp_dirpool_t *casp_dirpool_make(const casp_dirwire_conf_t *wire,
@@ -223,6 +270,12 @@ casp_wire_e casp_dirpool_get(casp_dirpool_t *pool, int server,
 casp_link_t *casp_dirpool_link(casp_slot_t *slot);
 /** Give it back; a broken connection is closed. */
 void casp_dirpool_put(casp_dirpool_t *pool, casp_slot_t *slot);
+
+/** It stays out when the thread leaves; the pool is kept for it.  Between
+ *  enter and leave. */
+void casp_dirpool_lend(casp_dirpool_t *pool);
+/** Give back what was lent; also when the pool has stopped meanwhile. */
+void casp_dirpool_return(casp_dirpool_t *pool, casp_slot_t *slot);
 
 /** A server failed in the middle of an operation: let it rest. */
 void casp_dirpool_fault(casp_dirpool_t *pool, int server,

@@ -429,6 +429,7 @@ static void end_session(request_rec *r, casp_request_t *rq, const char *why)
                          apr_time_now()
                              + apr_time_from_sec(timeout + timeout / 2 + 1));
     casp_runtime_count(CASP_COUNT_SESSION_ENDED);
+    casp_backlogin_forget(r, rq);
     rq->forget = true;
     rq->cookie = NULL;
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
@@ -597,6 +598,26 @@ void casp_forms_tell_backend(request_rec *r, casp_request_t *rq)
         apr_table_setn(r->headers_in, "X-LogonType", "Public");
     if (rq->session.flags & CASP_LOGON_LIGHT)
         apr_table_setn(r->headers_in, "User-Agent", LIGHT_AGENT);
+}
+
+int casp_forms_lost(request_rec *r, casp_request_t *rq, bool ended)
+{
+    const char *reason = ended ? "password-changed" : "backend-session-over";
+
+    if (rq->ask.by != CASP_BY_FORMS)
+        return ended ? casp_answer_unauthorized(r, rq, reason)
+                     : casp_answer_error(r, rq, reason,
+                                         HTTP_SERVICE_UNAVAILABLE);
+    if (ended)
+        end_session(r, rq, "its password was changed");
+    if (!casp_answer_wants_page(r, rq))
+        return login_timeout(r, rq);
+    casp_answer_decide(r, rq, CASP_ACTION_LOGON, reason, RULE,
+                       HTTP_MOVED_TEMPORARILY);
+    return redirect(r, rq,
+                    ended ? page_url(r, rq, original(r, rq),
+                                     CASP_WHY_PASSWORD_CHANGED)
+                          : original(r, rq));
 }
 
 const char *casp_forms_refused(request_rec *r, casp_request_t *rq)

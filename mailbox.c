@@ -108,8 +108,10 @@ static char *mailbox_name(apr_pool_t *p, const casp_user_key_t *key,
     casp_guid_t guid;
     apr_size_t i;
 
+    bool binary = key->kind == CASP_KEY_SID || key->kind == CASP_KEY_ACCOUNT;
+
     if (!key->value || key->len == 0 || key->len + domain >= KEY_MAX
-        || (key->kind != CASP_KEY_SID && memchr(key->value, '\0', key->len))) {
+        || (!binary && memchr(key->value, '\0', key->len))) {
         return NULL;
     }
     char *name = apr_palloc(p, 1 + domain + key->len + sizeof(guid.b));
@@ -128,7 +130,7 @@ static char *mailbox_name(apr_pool_t *p, const casp_user_key_t *key,
     }
     memcpy(name + 1 + domain, key->value, key->len);
     *len = 1 + domain + key->len;
-    for (i = 1; i < *len && key->kind != CASP_KEY_SID; i++) {
+    for (i = 1; i < *len && !binary; i++) {
         if (name[i] >= 'A' && name[i] <= 'Z') {
             name[i] = (char)(name[i] - 'A' + 'a');
         }
@@ -154,6 +156,7 @@ static const char *mailbox_key_text(apr_pool_t *p, const casp_user_key_t *key)
     case CASP_KEY_GUID:
         return apr_pstrcat(p, "GUID ", value, NULL);
     case CASP_KEY_SID:
+    case CASP_KEY_ACCOUNT:
         break;
     }
     return "this SID";
@@ -372,6 +375,44 @@ static const char *ask_ambiguous(const mailbox_ask_t *ask,
     return entries->nelts > 3 ? apr_pstrcat(ask->p, why, "; ...", NULL) : why;
 }
 
+static bool has_sid(const casp_entry_t *e, const casp_user_key_t *key)
+{
+    const casp_attr_t *a = casp_entry_attr(e, "objectSid");
+    return a && a->nvalues > 0 && a->values[0].len == key->len
+           && memcmp(a->values[0].data, key->value, key->len) == 0;
+}
+
+/*
+ * An account's entries: itself, and mailboxes whose master it is.  A mailbox
+ * of its own is its mailbox; else its one linked mailbox is.  What only has
+ * the SID left over from former days is neither.
+ */
+static apr_array_header_t *ask_account(const mailbox_ask_t *ask,
+                                       apr_array_header_t *entries)
+{
+    apr_array_header_t *linked =
+        apr_array_make(ask->p, 1, sizeof(casp_entry_t *));
+    apr_array_header_t *self =
+        apr_array_make(ask->p, 1, sizeof(casp_entry_t *));
+    bool own = false;
+
+    for (int i = 0; entries && i < entries->nelts; i++) {
+        casp_entry_t *e = APR_ARRAY_IDX(entries, i, casp_entry_t *);
+        const casp_mailbox_t *m =
+            casp_mailbox_of_entry(ask->p, e, ask->t, ask->now);
+        uint32_t flags = m ? m->flags : 0;
+
+        if (has_sid(e, ask->key)) {
+            APR_ARRAY_PUSH(self, casp_entry_t *) = e;
+            own = own || (flags & CASP_MB_MAILBOX);
+        }
+        else if ((flags & CASP_MB_MAILBOX) && (flags & CASP_MB_LINKED)) {
+            APR_ARRAY_PUSH(linked, casp_entry_t *) = e;
+        }
+    }
+    return own || linked->nelts == 0 ? self : linked;
+}
+
 /* Make the source's answer ours.  @return did it answer at all? */
 static bool ask_source(mailbox_ask_t *ask)
 {
@@ -383,6 +424,9 @@ static bool ask_source(mailbox_ask_t *ask)
     ask->how = CASP_CACHE_MISS;
     if (dir != CASP_DIR_OK) {
         return false;
+    }
+    if (ask->key->kind == CASP_KEY_ACCOUNT) {
+        entries = ask_account(ask, entries);
     }
     if (!entries || entries->nelts == 0) {
         ask->found = CASP_FIND_NONE;

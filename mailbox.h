@@ -19,7 +19,10 @@ typedef enum {
     CASP_KEY_SMTP, /**< proxyAddresses */
     CASP_KEY_ALIAS, /**< mailNickname, else the part before the @ */
     CASP_KEY_GUID, /**< msExchMailboxGuid or objectGUID, as text */
-    CASP_KEY_SID /**< a linked mailbox's master account, binary */
+    CASP_KEY_SID, /**< a linked mailbox's master account, binary */
+    CASP_KEY_ACCOUNT /**< an account as a verifier names it: its SID, binary;
+                          a mailbox of its own, else the linked mailbox whose
+                          master account it is, else the bare object */
 } casp_key_e;
 
 typedef struct {

@@ -118,15 +118,16 @@ static int handler(request_rec *r)
 }
 
 /* An authorization that fails after our logon asks for other credentials, and
- * httpd would want an AuthType to say how.  Who came by form has nobody to
- * ask: they are known, and not permitted. */
+ * httpd would want an AuthType to say how.  Who came by form, or with a ticket,
+ * has nobody to ask: they are known, and not permitted. */
 static void insert_error_filter(request_rec *r)
 {
     casp_request_t *rq = casp_request_of(r);
 
     if (!rq || !rq->claimed || r->status != HTTP_UNAUTHORIZED || rq->answered)
         return;
-    if (rq->ask.by == CASP_BY_FORMS)
+    if (rq->ask.by == CASP_BY_FORMS || rq->ask.by == CASP_BY_NTLM
+        || rq->ask.by == CASP_BY_NEGOTIATE)
         r->status = HTTP_FORBIDDEN;
     else if ((rq->schemes & CASP_SCHEME_BASIC)
              && !apr_table_get(r->err_headers_out, "WWW-Authenticate"))

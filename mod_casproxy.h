@@ -141,6 +141,19 @@ typedef enum {
     CASP_BY_OTHER /**< another module's word */
 } casp_by_e;
 
+/** How this front logs on to a backend for the user. */
+typedef enum {
+    CASP_LOGIN_NONE = 0, /**< not at all: no Authorization header */
+    CASP_LOGIN_PASS, /**< another module's user: the client's own header */
+    CASP_LOGIN_BASIC, /**< the user's name and password, each request */
+    CASP_LOGIN_NTLM, /**< the password, once per leased connection */
+    CASP_LOGIN_KERBEROS, /**< a ticket got by the password, each request */
+    CASP_LOGIN_DELEGATE, /**< a ticket got by S4U2Self and S4U2Proxy */
+    CASP_LOGIN_FORMS, /**< the backend's own logon form; its cookies kept */
+    CASP_LOGIN_IMPOSSIBLE, /**< nothing that the user brought would do */
+    CASP_LOGIN_COUNT
+} casp_login_e;
+
 /** What is done with a request. */
 typedef enum {
     CASP_ACTION_NONE = 0,
@@ -185,6 +198,7 @@ casp_version_e casp_front_version(casp_front_e front);
 const char *casp_action_name(casp_action_e action); /**< "direct" */
 bool casp_action_parse_name(const char *name, casp_action_e *action);
 const char *casp_by_name(casp_by_e by); /**< "basic" */
+const char *casp_login_name(casp_login_e login); /**< "kerberos" */
 const char *casp_cache_name(casp_cache_e cache);
 /** Is this an action that hands the request to a backend? */
 bool casp_action_is_proxy(casp_action_e action);
@@ -198,6 +212,9 @@ typedef struct {
     const char *url; /**< scheme://host[:port]/path of the directory */
     const char *server; /**< cn of the server in AD */
     uint32_t auth; /**< CASP_AUTH_* bits of its InternalURL */
+    casp_version_e version; /**< of the server */
+    casp_login_e login; /**< how this front logs on there */
+    const char *login_why; /**< stable code: what decided that */
 } casp_backend_t;
 
 /** The decision: what to do with a request, and why. */

@@ -63,6 +63,7 @@ struct casp_org_t {
     casp_mailboxes_t *mailboxes;
     casp_credentials_t *credentials;
     casp_ended_t *ended; /* sessions */
+    const casp_cache2_t *second; /* NULL: none */
     casp_org_shared_t *shared;
     casp_org_shared_t alone; /* stands in where nothing is shared */
 
@@ -578,6 +579,7 @@ apr_status_t casp_org_start(casp_org_t *org, apr_pool_t *p,
     if (rv != APR_SUCCESS)
         return rv;
     org->shared = shared ? shared : &org->alone;
+    org->second = second;
     org->mailboxes = casp_mailboxes_create(org->child, &org->mailbox_conf,
                                            second, casp_org_key(p, s));
     org->credentials =
@@ -711,6 +713,50 @@ casp_pw_e casp_org_check_password(casp_org_t *org, apr_pool_t *p,
     else if (pw != CASP_PW_UNAVAILABLE)
         casp_credentials_forget(org->credentials, &m->user);
     return pw;
+}
+
+casp_pw_e casp_org_check_password_anew(casp_org_t *org, apr_pool_t *p,
+                                       const casp_mailbox_t *m,
+                                       const char *password, apr_size_t len,
+                                       const char **why)
+{
+    if (!org->ldif)
+        casp_credentials_forget(org->credentials, &m->user);
+    return casp_org_check_password(org, p, m, password, len, why);
+}
+
+const casp_mailbox_t *casp_org_read_anew(casp_org_t *org, apr_pool_t *p,
+                                         const casp_mailbox_t *m)
+{
+    const char *sam = casp_mailbox_text(m, CASP_MB_SAM), *why = NULL;
+    casp_user_key_t key = {CASP_KEY_LOGON,
+                           casp_mailbox_text(m, CASP_MB_NETBIOS), sam,
+                           strlen(sam)};
+    casp_topology_t *t = casp_org_topology(org);
+    const casp_mailbox_t *fresh = NULL;
+    casp_cache_e how;
+
+    if (!t || org->ldif || !*sam)
+        fresh = NULL;
+    else {
+        casp_mailboxes_forget(org->mailboxes, &key);
+        if (casp_org_find(org, p, t, &key, 0, &fresh, &how, &why)
+            != CASP_FIND_OK)
+            fresh = NULL;
+    }
+    if (t)
+        casp_topology_unref(t);
+    return fresh;
+}
+
+const casp_cache2_t *casp_org_second(const casp_org_t *org)
+{
+    return org->second;
+}
+
+casp_directory_t *casp_org_directory(const casp_org_t *org)
+{
+    return org->ldif ? NULL : org->dir;
 }
 
 void casp_org_end_session(casp_org_t *org, const unsigned char *id,

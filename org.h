@@ -86,6 +86,23 @@ casp_pw_e casp_org_check_password(casp_org_t *org, apr_pool_t *p,
                                   const char *password, apr_size_t len,
                                   const char **why);
 
+/** The same, asked of the directory whatever is remembered: a backend has
+ *  refused the password. */
+casp_pw_e casp_org_check_password_anew(casp_org_t *org, apr_pool_t *p,
+                                       const casp_mailbox_t *m,
+                                       const char *password, apr_size_t len,
+                                       const char **why);
+
+/** The user's record, read from the directory now; NULL: it cannot be. */
+const casp_mailbox_t *casp_org_read_anew(casp_org_t *org, apr_pool_t *p,
+                                         const casp_mailbox_t *m);
+
+/** The second level of its caches, in a process that was started; NULL. */
+const casp_cache2_t *casp_org_second(const casp_org_t *org);
+
+/** The live directory, for a handshake to be relayed; NULL for an export. */
+casp_directory_t *casp_org_directory(const casp_org_t *org);
+
 /** A session by form is over: signed out, or its password judged wrong.
  *  @param until when its cookie would be over anyway */
 void casp_org_end_session(casp_org_t *org, const unsigned char *id,

@@ -23,6 +23,8 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
+#include "login.h"
+
 /* Neither 2003 nor 2007's /exchange has authentication bits in AD that we
  * read; this is how their setup leaves a back-end. */
 #define OLD_BACKEND_AUTH ((uint32_t)(CASP_AUTH_BASIC | CASP_AUTH_WINDOWS))
@@ -209,8 +211,6 @@ static void set_request(const casp_scene_t *scene, casp_question_t *q)
            CASP_F(WEBDAV));
     set_if(q, ask->https, CASP_F(TLS));
     set_if(q, ask->at_logon, CASP_F(AT_LOGON));
-    set_if(q, ask->by == CASP_BY_NTLM || ask->by == CASP_BY_NEGOTIATE,
-           CASP_F(INTEGRATED));
 }
 
 /* WebDAV names a second URL.  It is held against the same grammar, and stays
@@ -466,7 +466,38 @@ static const char *backend_url(apr_pool_t *p, const casp_scene_t *scene,
     return fqdn ? apr_pstrcat(p, scheme, fqdn, path, NULL) : NULL;
 }
 
-static void add_backend(apr_pool_t *p, casp_question_t *q, const here_t *here,
+/* What the wire will be: CasProxyBackendMap may lead to another scheme. */
+static bool reached_by_tls(apr_pool_t *p, const casp_scene_t *scene,
+                           const char *url)
+{
+    const apr_array_header_t *map = scene->s->backend_map;
+    const char *host = casp_url_host(p, url);
+    for (int i = 0; map != NULL && i < map->nelts; i++) {
+        const casp_pair_t *pair = &APR_ARRAY_IDX(map, i, casp_pair_t);
+        if (same_host(pair->a, host)) {
+            return casp_url_https(pair->b);
+        }
+    }
+    return casp_url_https(url);
+}
+
+static void choose_login(apr_pool_t *p, const casp_scene_t *scene,
+                         casp_backend_t *b)
+{
+    const casp_login_ask_t ask = {
+        .wanted = scene->d ? (casp_backend_auth_e)scene->d->backend_auth
+                           : CASP_BACKENDAUTH_AUTO,
+        .by = scene->ask->by,
+        .protocol = scene->url->protocol,
+        .auth = b->auth,
+        .https = reached_by_tls(p, scene, b->url),
+        .legacy = b->version == CASP_V2000 || b->version == CASP_V2003,
+        .keytab = scene->s->keytab != NULL};
+    b->login = casp_login_choose(&ask, &b->login_why);
+}
+
+static void add_backend(apr_pool_t *p, const casp_scene_t *scene,
+                        casp_question_t *q, const here_t *here,
                         const char *url, const casp_server_t *server,
                         uint32_t auth)
 {
@@ -477,9 +508,37 @@ static void add_backend(apr_pool_t *p, casp_question_t *q, const here_t *here,
         SET(q, BACKEND_HERE);
         return;
     }
-    casp_backend_t b = {url, apr_pstrdup(p, server->name), auth};
+    casp_backend_t b = {.url = url,
+                        .server = apr_pstrdup(p, server->name),
+                        .auth = auth,
+                        .version = server->version};
+    choose_login(p, scene, &b);
     q->backends[q->nbackends++] = b;
     SET(q, BACKEND);
+}
+
+/* Who cannot be logged on at is no candidate; where that is all of them, it is
+ * a fact. */
+static void settle_logins(casp_question_t *q)
+{
+    int kept = 0;
+    const char *why = q->nbackends > 0 ? q->backends[0].login_why : "";
+    for (int i = 0; i < q->nbackends; i++) {
+        if (q->backends[i].login != CASP_LOGIN_IMPOSSIBLE) {
+            q->backends[kept++] = q->backends[i];
+        }
+    }
+    if (kept > 0) {
+        q->nbackends = kept;
+        return;
+    }
+    set_if(q,
+           strcmp(why, "double-hop") == 0 || q->by == CASP_BY_NTLM
+               || q->by == CASP_BY_NEGOTIATE,
+           CASP_F(INTEGRATED));
+    set_if(q, strcmp(why, "backend-plain-http") == 0, CASP_F(PLAIN_BACKEND));
+    set_if(q, strcmp(why, "no-common-authentication") == 0,
+           CASP_F(NO_COMMON_LOGIN));
 }
 
 /* Client Access servers, in this user's own order. */
@@ -496,7 +555,7 @@ static void set_cas_backends(apr_pool_t *p, const casp_scene_t *scene,
     q->backends =
         apr_pcalloc(p, sizeof(casp_backend_t) * (size_t)(list->nelts + 1));
     for (int i = 0; i < list->nelts; i++) {
-        add_backend(p, q, here, backend_url(p, scene, here, &c[i]),
+        add_backend(p, scene, q, here, backend_url(p, scene, here, &c[i]),
                     c[i].server,
                     c[i].vdir ? c[i].vdir->internal_auth : OLD_BACKEND_AUTH);
     }
@@ -511,7 +570,7 @@ static void add_server(apr_pool_t *p, const casp_scene_t *scene,
     if (server == NULL || !is_host_name(server->fqdn)) {
         return;
     }
-    add_backend(p, q, here,
+    add_backend(p, scene, q, here,
                 apr_pstrcat(p,
                             server->version >= CASP_V2007 ? "https://"
                                                           : "http://",
@@ -800,6 +859,7 @@ static void set_targets(apr_pool_t *p, const casp_scene_t *scene,
     else {
         set_cas_backends(p, scene, &here, list, q);
     }
+    settle_logins(q);
 }
 
 void casp_question_pose(apr_pool_t *p, const casp_scene_t *scene,

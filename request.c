@@ -109,6 +109,8 @@ static const char *iis_log(request_rec *r, const casp_verdict_t *v)
 {
     const casp_decision_t *d = &v->decision;
 
+    if (!strcmp(d->reason, "ntlm-not-on-destination"))
+        return "&Log=Error:NTLM+not+on+the+destination+CAS_";
     if (!d->url)
         return NULL;
     if (casp_action_is_proxy(d->action))
@@ -193,8 +195,9 @@ bool casp_request_gate(request_rec *r, casp_request_t *rq)
     rq->gated = true;
     refused = casp_verdict_before_logon(r->pool, rq->vhost->settings, rq->dir,
                                         &rq->ask, &rq->verdict);
-    rq->schemes =
-        casp_settings_schemes(rq->dir->auth, rq->verdict.url.protocol);
+    rq->schemes = casp_settings_schemes(rq->dir->auth,
+                                        rq->vhost->settings->keytab != NULL,
+                                        rq->verdict.url.protocol);
     if (rq->schemes & CASP_SCHEME_FORMS)
         rq->forms = casp_forms_url(&rq->verdict.url);
     if (refused && !is_logon_of_others(rq)) {
@@ -352,6 +355,8 @@ static int by_basic(request_rec *r, casp_request_t *rq)
 
     if (claim == CASP_CLAIM_NONE || claim == CASP_CLAIM_OTHER)
         return casp_answer_unauthorized(r, rq, "no-credentials");
+    if (!(rq->schemes & CASP_SCHEME_BASIC))
+        return casp_answer_unauthorized(r, rq, "scheme-not-offered");
     if (claim != CASP_CLAIM_OK) {
         note_refusal(r, rq, casp_claim_name(claim), NULL);
         return casp_answer_unauthorized(r, rq, casp_claim_name(claim));
@@ -380,6 +385,11 @@ int casp_request_identify(request_rec *r, casp_request_t *rq)
         return OK;
     if (casp_request_gate(r, rq))
         return casp_answer_send(r, rq);
+    if (rq->schemes & (CASP_SCHEME_NEGOTIATE | CASP_SCHEME_NTLM)) {
+        rc = casp_integrated_identify(r, rq);
+        if (rc != DECLINED)
+            return rc;
+    }
     /* A program that sends its credentials by itself is not shown a form. */
     if (!(rq->schemes & CASP_SCHEME_FORMS)
         || ((rq->schemes & CASP_SCHEME_BASIC) && brings_basic(r)))

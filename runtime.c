@@ -103,7 +103,7 @@ static struct {
     casp_flight_t *flights;
     int *free_slots;
     int nfree;
-    apr_thread_mutex_t *ticking[MAX_ORGS]; /* held by each one's tick */
+    void *volatile ticking[MAX_ORGS]; /* mutexes, held by each tick */
     volatile int ending;
 } child;
 
@@ -562,7 +562,10 @@ static void log_to_httpd(void *baton, casp_log_e level, apr_status_t rv,
 static apr_status_t tick(int state, void *data, apr_pool_t *pool)
 {
     org_slot_t *slot = data;
-    apr_thread_mutex_t *ticking = child.ticking[slot - parent.orgs];
+    /* mod_watchdog's threads may be there before our own child_init */
+    apr_thread_mutex_t *ticking =
+        apr_atomic_casptr((void *)&child.ticking[slot - parent.orgs], NULL,
+                          NULL);
     apr_time_t now = apr_time_now();
 
     (void)pool;
@@ -571,8 +574,10 @@ static apr_status_t tick(int state, void *data, apr_pool_t *pool)
     apr_thread_mutex_lock(ticking);
     if (!child.ending)
         casp_org_tick(slot->org, now);
-    if (!child.ending && slot == parent.orgs)
+    if (!child.ending && slot == parent.orgs) {
         casp_backend_tick(now);
+        casp_integrated_tick(now);
+    }
     apr_thread_mutex_unlock(ticking);
     return APR_SUCCESS;
 }
@@ -606,9 +611,12 @@ static apr_status_t start_ticking(apr_pool_t *p)
     apr_pool_create_unmanaged_ex(&forever, NULL, NULL);
     apr_pool_tag(forever, "casproxy_ticking");
     apr_pool_pre_cleanup_register(p, NULL, end_ticking);
-    for (int i = parent.norgs - 1; i >= 0 && rv == APR_SUCCESS; i--)
-        rv = apr_thread_mutex_create(&child.ticking[i],
-                                     APR_THREAD_MUTEX_DEFAULT, forever);
+    for (int i = parent.norgs - 1; i >= 0 && rv == APR_SUCCESS; i--) {
+        apr_thread_mutex_t *mutex = NULL;
+        rv =
+            apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, forever);
+        apr_atomic_xchgptr((void *)&child.ticking[i], mutex);
+    }
     return rv;
 }
 
@@ -760,6 +768,8 @@ void casp_runtime_child_init(apr_pool_t *p, server_rec *s)
                                 : NULL,
                             slot->shared);
     }
+    if (rv == APR_SUCCESS)
+        rv = casp_integrated_child_init(child.pool, s);
     if (rv == APR_SUCCESS)
         rv = start_ticking(child.pool);
     if (rv != APR_SUCCESS)

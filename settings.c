@@ -67,6 +67,9 @@
     NUMBER(sso, CASP_SSO_ON)                       \
     NUMBER(logon_format, CASP_LOGON_FULLDOMAIN)    \
     TEXT(default_domain, NULL)                     \
+    TEXT(keytab, NULL)                             \
+    FOLLOW(ntlm_helper, ntlm_verify)               \
+    NUMBER(ntlm_verify, CASP_NTLM_WINBIND)         \
     TEXT(forms_key, NULL)                          \
     NUMBER(forms_public, 15 * 60)                  \
     NUMBER(forms_private, 8 * 3600)                \
@@ -194,8 +197,10 @@ casp_dir_settings_t *casp_dir_settings_complete(apr_pool_t *p,
 
 /* A form is for people.  EWS takes the cookie too, for DavMail and the like
  * come by form and go on there. */
-int casp_settings_schemes(int auth, casp_protocol_e protocol)
+int casp_settings_schemes(int auth, bool keytab, casp_protocol_e protocol)
 {
+    const int machines =
+        CASP_SCHEME_BASIC | (keytab ? CASP_SCHEME_NEGOTIATE : 0);
     switch (protocol) {
     case CASP_PROTO_NONE:
     case CASP_PROTO_OWA:
@@ -203,9 +208,11 @@ int casp_settings_schemes(int auth, casp_protocol_e protocol)
     case CASP_PROTO_LEGACY:
         return auth;
     case CASP_PROTO_EWS:
-        return auth & CASP_SCHEME_FORMS ? auth | CASP_SCHEME_BASIC : auth;
+        return auth == CASP_SCHEME_FORMS  ? auth | machines
+               : auth & CASP_SCHEME_FORMS ? auth | CASP_SCHEME_BASIC
+                                          : auth;
     default:
-        return auth == CASP_SCHEME_FORMS ? CASP_SCHEME_BASIC
+        return auth == CASP_SCHEME_FORMS ? machines
                                          : auth & ~CASP_SCHEME_FORMS;
     }
 }
@@ -327,7 +334,7 @@ void casp_settings_directory_conf(apr_pool_t *p, const casp_settings_t *s,
     conf->bind = (casp_bind_method_e)s->directory_bind;
     conf->bind_name = s->bind_name;
     conf->bind_secret = secret;
-    conf->keytab = s->bind_keytab;
+    conf->keytab = s->bind_keytab ? s->bind_keytab : s->keytab;
     conf->base = s->directory_base;
     conf->pool_min = s->pool_min;
     conf->pool_smax = s->pool_smax;
@@ -515,6 +522,100 @@ static void check_forms(const check_t *c)
     }
 }
 
+/* The keys are read in the children, as httpd's user; so they may be open to
+ * its group, and to nobody else. */
+static void check_keytab(const check_t *c, const char *path)
+{
+    struct stat st;
+    check_file(c, "CasProxyKeytab", path, false, R_OK);
+    if (!stat(path, &st) && (st.st_mode & S_IRWXO)) {
+        say(c->warnings,
+            apr_psprintf(
+                c->p,
+                "CasProxyKeytab: everybody may read %s, and so act as this "
+                "front; run chmod 640 on it, and chgrp to httpd's group",
+                path));
+    }
+}
+
+/* NTLM is handed on to a domain controller: there must be one, by TLS. */
+static void check_relay(const check_t *c)
+{
+    const casp_settings_t *s = c->s;
+    if (s->ntlm_verify != CASP_NTLM_DIRECTORY || !s->directory) {
+        return;
+    }
+    if (casp_settings_ldif(s)) {
+        say(c->errors,
+            "CasProxyNTLMVerify Directory: an export can verify nobody; name "
+            "a domain controller in CasProxyDirectory, as in "
+            "ldaps://dc1.example.com, or write CasProxyNTLMVerify Winbind");
+    }
+    else if (has_scheme(s->directory, "ldapi://")) {
+        say(c->errors,
+            "CasProxyNTLMVerify Directory: a handshake is relayed over TLS, "
+            "not over ldapi://; name the domain controller in "
+            "CasProxyDirectory as ldaps://HOST, or write CasProxyNTLMVerify "
+            "Winbind");
+    }
+    else if (has_scheme(s->directory, "ldap://")
+             && s->directory_tls != CASP_TLS_STARTTLS) {
+        say(c->errors,
+            "CasProxyNTLMVerify Directory: over plain ldap:// logons could "
+            "be overheard and taken over; use ldaps://, or write "
+            "CasProxyDirectoryTLS StartTLS");
+    }
+}
+
+static void check_helper(const check_t *c)
+{
+    const apr_array_header_t *words = c->s->ntlm_helper;
+    const char *path =
+        words ? APR_ARRAY_IDX(words, 0, const char *) : CASP_NTLM_HELPER;
+    struct stat st;
+    const char *wrong = stat(path, &st)           ? "cannot be found"
+                        : !S_ISREG(st.st_mode)    ? "is no program"
+                        : access(path, X_OK) != 0 ? "cannot be executed"
+                                                  : NULL;
+    if (wrong) {
+        say(c->warnings,
+            apr_psprintf(c->p,
+                         "CasProxyNTLMVerify Winbind: %s %s, and NTLM logons "
+                         "will be refused until it can be run; install "
+                         "Samba's winbind and join the domain, or write "
+                         "CasProxyNTLMVerify Directory",
+                         path, wrong));
+    }
+}
+
+void casp_settings_check_auth(apr_pool_t *p, const casp_settings_t *settings,
+                              int schemes, int backend_auths,
+                              apr_array_header_t *errors,
+                              apr_array_header_t *warnings)
+{
+    const casp_settings_t *s = casp_settings_complete(p, settings, NULL);
+    check_t c = {p, s, errors, warnings};
+    if ((schemes & CASP_SCHEME_NEGOTIATE) && !s->keytab) {
+        say(warnings,
+            "CasProxyAuth Negotiate without CasProxyKeytab: Kerberos tickets "
+            "are refused, and only NTLM inside Negotiate works; write "
+            "CasProxyKeytab FILE with the keys of HTTP/ and this front's "
+            "name");
+    }
+    if ((backend_auths & 1 << CASP_BACKENDAUTH_DELEGATE) && !s->keytab) {
+        say(errors,
+            "CasProxyBackendAuth Delegate needs CasProxyKeytab: delegation "
+            "is the right of the account whose keys it holds; write "
+            "CasProxyKeytab FILE");
+    }
+    /* Negotiate with a keytab is Kerberos first of all. */
+    if (s->ntlm_verify == CASP_NTLM_WINBIND
+        && ((schemes & CASP_SCHEME_NTLM)
+            || ((schemes & CASP_SCHEME_NEGOTIATE) && !s->keytab))) {
+        check_helper(&c);
+    }
+}
+
 static void check_front(const check_t *c)
 {
     const casp_settings_t *s = c->s;
@@ -578,6 +679,10 @@ void casp_settings_check(apr_pool_t *p, const casp_settings_t *settings,
     else {
         check_server(&c);
     }
+    if (s->keytab) {
+        check_keytab(&c, s->keytab);
+    }
+    check_relay(&c);
     check_front(&c);
     check_forms(&c);
 }

@@ -45,23 +45,34 @@ typedef enum {
 typedef enum {
     CASP_BACKENDAUTH_AUTO = 0,
     CASP_BACKENDAUTH_BASIC,
+    CASP_BACKENDAUTH_NTLM,
+    CASP_BACKENDAUTH_KERBEROS,
+    CASP_BACKENDAUTH_DELEGATE,
+    CASP_BACKENDAUTH_FORMS,
     CASP_BACKENDAUTH_NONE
 } casp_backend_auth_e;
+
+/** Who checks an NTLM response: CasProxyNTLMVerify. */
+typedef enum { CASP_NTLM_WINBIND = 0, CASP_NTLM_DIRECTORY } casp_ntlm_verify_e;
 
 /** Schemes of CasProxyAuth, a mask. */
 enum {
     CASP_SCHEME_NONE = 1, /**< trust another module's r->user */
     CASP_SCHEME_BASIC = 2,
-    CASP_SCHEME_FORMS = 4
+    CASP_SCHEME_FORMS = 4,
+    CASP_SCHEME_NEGOTIATE = 8,
+    CASP_SCHEME_NTLM = 16
 };
 
 /**
  * The schemes that hold for a protocol.  A form is for people: OWA, ECP and
  * the legacy paths have one.  EWS takes the cookie or Basic; every other
- * protocol takes Basic where CasProxyAuth says nothing but Forms.
- * @param auth mask of CASP_SCHEME_*, as CasProxyAuth says
+ * protocol takes Basic (and Negotiate, with a keytab) where CasProxyAuth says
+ * nothing but Forms.
+ * @param auth   mask of CASP_SCHEME_*, as CasProxyAuth says
+ * @param keytab there is a CasProxyKeytab
  */
-int casp_settings_schemes(int auth, casp_protocol_e protocol);
+int casp_settings_schemes(int auth, bool keytab, casp_protocol_e protocol);
 
 /** A pair of words: FailbackURL and its site, a database and its site, an AD
  *  host and the URL to reach it. */
@@ -104,6 +115,10 @@ typedef struct {
     int sso; /**< casp_sso_e */
     int logon_format; /**< casp_logon_format_e */
     const char *default_domain;
+    const char *keytab; /**< path; NULL: no Kerberos, no delegation */
+    int ntlm_verify; /**< casp_ntlm_verify_e */
+    apr_array_header_t *ntlm_helper; /**< const char *: command and its words;
+                                          NULL: /usr/bin/ntlm_auth */
     const char *forms_key; /**< path of the key ring; NULL: in state_dir */
     int forms_public, forms_private; /**< seconds */
     const char *pages;
@@ -177,6 +192,20 @@ casp_dir_settings_t *casp_dir_settings_complete(apr_pool_t *p,
 void casp_settings_check(apr_pool_t *p, const casp_settings_t *s,
                          apr_array_header_t *errors,
                          apr_array_header_t *warnings);
+
+/**
+ * Check what the sections of a server ask for against what it has: Negotiate
+ * or delegation without a keytab, NTLM that nobody can verify.
+ * @param schemes       CASP_SCHEME_* of all its sections together
+ * @param backend_auths 1 << casp_backend_auth_e of all of them together
+ */
+void casp_settings_check_auth(apr_pool_t *p, const casp_settings_t *s,
+                              int schemes, int backend_auths,
+                              apr_array_header_t *errors,
+                              apr_array_header_t *warnings);
+
+/** The helper that asks winbind, where CasProxyNTLMVerify names none. */
+#define CASP_NTLM_HELPER "/usr/bin/ntlm_auth"
 
 /** Run one directive's words through the table: arity, scope, setter.
  *  @return NULL or a sentence that goes on where the directive's name ends. */

@@ -16,7 +16,11 @@
 #include <http_protocol.h>
 #include <http_request.h>
 
+#include "backforms.h"
 #include "fba_form.h"
+#include "gssclient.h"
+#include "lease.h"
+#include "ntlm.h"
 #include "pages.h"
 #include "session.h"
 #include "verdict.h"
@@ -46,12 +50,25 @@ typedef struct {
     casp_sealer_t *sealer; /**< of sessions by form; NULL: none can be */
     server_rec *server;
     int index; /**< keeps the workers of virtual hosts apart */
+
+    /* --- made in each child */
+    casp_acceptor_t *acceptor; /**< of Kerberos; NULL: no keytab */
+    casp_ntlm_t *ntlm; /**< verifies NTLM; NULL: nobody asks for it */
+    casp_gss_t *gss; /**< tickets for backends */
+    casp_jar_t *jar; /**< cookies of backends' own forms */
 } casp_vhost_t;
 
 /** The virtual host's configuration, never NULL. */
 #define casp_vhost_of(s)                                      \
     ((casp_vhost_t *)ap_get_module_config((s)->module_config, \
                                           &casproxy_module))
+
+/** What becomes of a backend's answer whose headers have come. */
+typedef enum {
+    CASP_AFTER_SERVED = 0, /**< it goes to the client */
+    CASP_AFTER_AGAIN, /**< it is dropped: the login is made anew */
+    CASP_AFTER_INSTEAD /**< it is dropped: rq->trouble is answered */
+} casp_after_e;
 
 /** A request's state: made in translate_name, filled step by step. */
 struct casp_request_t {
@@ -83,10 +100,25 @@ struct casp_request_t {
     const char *signed_out; /**< where to, when the backend has been told */
 
     bool swallow; /**< the backend's body gives way to our answer */
+    bool seen; /**< the backend's headers have come */
+    bool last; /**< it is not asked once more */
+    casp_after_e after;
+    const char *trouble; /**< reason code of a login that failed there */
     bool busy; /**< the candidate had too much to do */
     int backend; /**< index of the candidate being tried */
     const char *backend_host; /**< Host header for it */
     const char *backend_base; /**< scheme://host[:port] it is reached at */
+    casp_login_e login; /**< how we log on to it */
+
+    /* --- backlogin.c's */
+    const char *authorization; /**< for the backend; wiped with the pool */
+    const char *jar_cookies; /**< of the backend's own session */
+    const char *jar_id; /**< whose they are */
+    apr_size_t jar_id_len;
+    bool logged_on; /**< at its form, for this very request */
+    casp_lease_t *lease; /**< of a connection with a login on it */
+
+    bool drained; /**< the client's body was read to its end, for nothing */
     int answered; /**< the status of our own answer; 0: none */
     int slot; /**< in the table of requests in flight; -1: none */
 };
@@ -131,6 +163,8 @@ typedef enum {
     CASP_COUNT_BACKEND_RETRIED,
     CASP_COUNT_SESSION_BEGUN,
     CASP_COUNT_SESSION_ENDED,
+    CASP_COUNT_HANDSHAKES, /**< logins made at backends */
+    CASP_COUNT_INTEGRATED, /**< logons by NTLM or Kerberos */
     CASP_COUNT_MAX
 } casp_count_e;
 void casp_runtime_count(int what);
@@ -202,10 +236,34 @@ void casp_forms_cookies(request_rec *r, casp_request_t *rq, apr_table_t *out);
 /** A backend's refusal of what a form gave us. @return the Location of a 302,
  *  or NULL for a 440 */
 const char *casp_forms_refused(request_rec *r, casp_request_t *rq);
+/**
+ * The logon, or the backend's own session behind it, is over.
+ * @param ended our session is at an end too: its password was changed
+ * @return DONE: the logon page, the same URL again, 440, or 401
+ */
+int casp_forms_lost(request_rec *r, casp_request_t *rq, bool ended);
 /** Headers that tell a backend what the person chose on the form. */
 void casp_forms_tell_backend(request_rec *r, casp_request_t *rq);
 
+/* ---- integrated.c: Negotiate and NTLM at the door */
+
+/**
+ * By the token that a request brings, or by what an earlier one proved on this
+ * connection.
+ * @return OK: known; DONE: answered; DECLINED: it brings neither
+ */
+int casp_integrated_identify(request_rec *r, casp_request_t *rq);
+/** The schemes that a 401 offers, Negotiate before NTLM before Basic. */
+void casp_integrated_offer(request_rec *r, casp_request_t *rq);
+/** In a child: acceptors, verifiers and ticket caches of every vhost. */
+apr_status_t casp_integrated_child_init(apr_pool_t *p, server_rec *s);
+void casp_integrated_tick(apr_time_t now);
+
 /* ---- answer.c */
+
+/** A request body up to this size is read to its end before an answer that
+ *  did not need it, so that the connection can go on. */
+#define CASP_DISCARD_MAX (64 * 1024)
 
 /** Answer a decision that is no proxying; writes all of it. @return DONE. */
 int casp_answer_send(request_rec *r, casp_request_t *rq);
@@ -213,6 +271,9 @@ int casp_answer_send(request_rec *r, casp_request_t *rq);
 void casp_answer_decide(request_rec *r, casp_request_t *rq,
                         casp_action_e action, const char *reason,
                         const char *rule, int status);
+/** Read the client's body to its end, if that is near, whatever httpd thinks
+ *  of it: so that the connection lives on. */
+void casp_answer_drain(request_rec *r, casp_request_t *rq);
 /** Write a whole answer.  @a status_line: NULL for httpd's own text; @a type:
  *  NULL for none.  @return DONE */
 int casp_answer_write(request_rec *r, casp_request_t *rq, int status,
@@ -238,6 +299,9 @@ int casp_answer_unauthorized(request_rec *r, casp_request_t *rq,
 /** An error that came up after the decision. @return DONE. */
 int casp_answer_error(request_rec *r, casp_request_t *rq, const char *reason,
                       int status);
+/** What a backend's no, or a login that could not be made, comes to for this
+ *  client: rq->trouble.  @return DONE */
+int casp_answer_trouble(request_rec *r, casp_request_t *rq);
 /** Did the marker of the very redirection that was just decided come back,
  *  so that a browser goes round in circles? */
 bool casp_answer_marked(request_rec *r, const casp_request_t *rq);
@@ -251,6 +315,8 @@ void casp_backend_register(void);
 apr_status_t casp_backend_child_init(apr_pool_t *p, server_rec *s);
 /** Make the request mod_proxy's: handler, URL of the first candidate. */
 void casp_backend_prepare(request_rec *r, casp_request_t *rq);
+/** A user's logins at backends are over: a sign-out, a changed password. */
+void casp_backlogin_forget(request_rec *r, casp_request_t *rq);
 /** The handler: try the candidates. */
 int casp_backend_handler(request_rec *r, casp_request_t *rq);
 /** Once a second: workers that nobody needs any more. */

@@ -186,6 +186,16 @@ static bool plan_guid(apr_pool_t *p, source_plan_t *plan,
     return true;
 }
 
+/* Both at once: whether the account has a mailbox of its own decides what its
+ * linked ones are worth.  Of the two attributes both are indexed and in the
+ * Global Catalog. */
+static void plan_account(source_plan_t *plan, const casp_user_key_t *key)
+{
+    source_step_t *s = plan_step(plan, NULL);
+    plan_term(s, ATTR_MASTER_SID, key->value, key->len);
+    plan_term(s, ATTR_SID, key->value, key->len);
+}
+
 /* False: nobody can have such a name, and there is nothing to ask. */
 static bool plan_make(apr_pool_t *p, source_plan_t *plan,
                       const casp_user_key_t *key, const casp_topology_t *t)
@@ -212,6 +222,9 @@ static bool plan_make(apr_pool_t *p, source_plan_t *plan,
         plan_term(plan_step(plan, NULL), ATTR_MASTER_SID, key->value,
                   key->len);
         plan_term(plan_step(plan, NULL), ATTR_SID, key->value, key->len);
+        return true;
+    case CASP_KEY_ACCOUNT:
+        plan_account(plan, key);
         return true;
     }
     return false;

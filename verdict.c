@@ -250,6 +250,9 @@ void casp_verdict_reach(apr_pool_t *p, const casp_settings_t *s,
         casp_topology_unref(t);
     }
     casp_decide(&q, &v->decision);
+    if (!ask->on_paper) {
+        casp_decide_wire(&v->decision);
+    }
     if (strcmp(v->decision.reason, "front-site-unknown") == 0) {
         v->detail = site_why;
     }

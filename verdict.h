@@ -29,6 +29,8 @@ typedef struct {
     casp_cache_e own_cache;
     bool loop_cookie; /**< our redirection marker came back */
     bool rewritten; /**< another module put another URL in its place */
+    bool on_paper; /**< the decision as the sources have it, also where there
+                        are no credentials to carry it out with */
 } casp_ask_t;
 
 typedef struct {

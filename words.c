@@ -100,6 +100,10 @@ static const char *const action_names[CASP_ACTION_COUNT] = {
 static const char *const by_names[] = {"none", "basic",     "forms",
                                        "ntlm", "negotiate", "other"};
 
+static const char *const login_names[CASP_LOGIN_COUNT] = {
+    "none",     "pass",     "basic", "ntlm",
+    "kerberos", "delegate", "forms", "impossible"};
+
 static const char *const cache_names[] = {"miss", "hit", "stale", "negative"};
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
@@ -208,6 +212,11 @@ bool casp_action_parse_name(const char *name, casp_action_e *action)
 const char *casp_by_name(casp_by_e by)
 {
     return name_of(by_names, COUNT(by_names), (int)by);
+}
+
+const char *casp_login_name(casp_login_e login)
+{
+    return name_of(login_names, COUNT(login_names), (int)login);
 }
 
 const char *casp_cache_name(casp_cache_e cache)

@@ -23,7 +23,8 @@ register=$srcdir/logtags.txt
 bad=0
 
 # Only these may know httpd.
-skin='mod_casproxy.c config.c runtime.c request.c forms.c answer.c backend.c
+skin='mod_casproxy.c config.c runtime.c request.c integrated.c forms.c answer.c
+backend.c worker.c backlogin.c leg.c mapping.c
 front.c status.c lockout.c skin.h runtime.h request.h answer.h backend.h front.h'
 
 tmp=$(mktemp -d) || exit 1
@@ -73,6 +74,10 @@ table()
         printf '%s\n' '| rule | source | action | reason | in words |' \
             '|---|---|---|---|---|'
         rows '1 3 4' < "$tmp/rules" ;;
+    logins)
+        printf '%s\n' \
+            '| CasProxyBackendAuth | login | why | in words |' '|---|---|---|---|'
+        rows '2 3' < "$tmp/logins" ;;
     reasons)
         printf '%s\n' '| reason | status | in words |' '|---|---|---|'
         rows '1' < "$tmp/reasons" ;;
@@ -93,7 +98,7 @@ block()
 
 ask_ctl()
 {
-    for what in directives rules reasons; do
+    for what in directives rules logins reasons; do
         "$ctl" $what > "$tmp/$what" || {
             echo "drift: $ctl $what failed: build casproxyctl first" >&2
             exit 1
@@ -105,7 +110,7 @@ ask_ctl()
 update()
 {
     cp "$reference" "$tmp/reference" || exit 1
-    for what in directives reasons rules logtags; do
+    for what in directives reasons rules logins logtags; do
         table $what > "$tmp/table"
         awk -v from="<!-- $what -->" -v to="<!-- /$what -->" \
             -v table="$tmp/table" '
@@ -120,7 +125,7 @@ update()
 
 check_tables()
 {
-    for what in directives reasons rules logtags; do
+    for what in directives reasons rules logins logtags; do
         table $what > "$tmp/want"
         block $what > "$tmp/have"
         if ! cmp -s "$tmp/want" "$tmp/have"; then

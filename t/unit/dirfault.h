@@ -14,6 +14,7 @@
 #include <lber.h>
 #include <ldap.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -63,6 +64,7 @@ typedef struct {
     /* Counts. */
     dirfault_num_t conns, service_binds, user_binds, searches, roots;
     dirfault_num_t mixed; /* binds of one kind on the other's connection */
+    dirfault_num_t sasl_binds, asked_whose;
     dirfault_num_t stop;
     pthread_t thread;
     pthread_t threads[DIRFAULT_CONNS];
@@ -72,9 +74,10 @@ typedef struct {
 typedef struct {
     dirfault_t *f;
     int fd;
-    int kind; /* 0 none, 1 service, 2 user */
+    int kind; /* 0 none, 1 service, 2 user, 3 SASL */
     int page;
     int asked;
+    char whose[32]; /* bound by SASL as */
 } dirfault_conn_t;
 
 #define GET(n) apr_atomic_read32(&(n))
@@ -158,6 +161,45 @@ static void dirfault_root(dirfault_conn_t *c, ber_int_t id)
     dirfault_result(c, id, LDAP_RES_SEARCH_RESULT, 0, NULL, NULL);
 }
 
+/* Who is this connection?  "none": nobody says; "anon", "builtin": no account
+ * of a domain. */
+static void dirfault_whose(dirfault_conn_t *c, ber_int_t id)
+{
+    unsigned char sid[28] = {1, 5, 0, 0, 0, 0, 0, 5, 21};
+    struct berval user = {sizeof(sid), (char *)sid};
+    struct berval group = {12, "\1\1\0\0\0\0\0\5\13\0\0\0"};
+    struct berval nobody = {12, "\1\1\0\0\0\0\0\5\7\0\0\0"};
+    apr_atomic_inc32(&c->f->asked_whose);
+    if (!strcmp(c->whose, "builtin")) {
+        sid[8] = 32;
+    }
+    for (size_t i = 0; i < 4 && c->whose[i]; i++) {
+        sid[24 + i] = (unsigned char)c->whose[i];
+    }
+    BerElement *ber = ber_alloc_t(LBER_USE_DER);
+    if (!strcmp(c->whose, "none")) {
+        ber_printf(ber, "{it{s{}}}", id, (ber_tag_t)LDAP_RES_SEARCH_ENTRY, "");
+    }
+    else {
+        ber_printf(ber, "{it{s{{s[OO]}}}}", id,
+                   (ber_tag_t)LDAP_RES_SEARCH_ENTRY, "", "tokenGroups",
+                   strcmp(c->whose, "anon") ? &user : &nobody, &group);
+    }
+    dirfault_send(c, ber);
+    dirfault_result(c, id, LDAP_RES_SEARCH_RESULT, 0, NULL, NULL);
+}
+
+/* The account behind "<SID=...>". */
+static void dirfault_account(dirfault_conn_t *c, ber_int_t id)
+{
+    BerElement *ber = ber_alloc_t(LBER_USE_DER);
+    ber_printf(ber, "{it{s{{s[s]}}}}", id, (ber_tag_t)LDAP_RES_SEARCH_ENTRY,
+               "CN=Somebody,CN=Users,DC=contoso,DC=test", "sAMAccountName",
+               c->whose);
+    dirfault_send(c, ber);
+    dirfault_result(c, id, LDAP_RES_SEARCH_RESULT, 0, NULL, NULL);
+}
+
 /* Entries, two to a page, among them a reference. */
 static void dirfault_entries(dirfault_conn_t *c, ber_int_t id, unsigned limit,
                              int paged)
@@ -187,14 +229,22 @@ static void dirfault_entries(dirfault_conn_t *c, ber_int_t id, unsigned limit,
 
 /* 0: the connection is to be closed. */
 static int dirfault_search(dirfault_conn_t *c, BerElement *ber, ber_int_t id,
-                           int paged)
+                           int paged, int whose)
 {
     dirfault_t *f = c->f;
     char *base = NULL;
     ber_int_t scope = 0, deref = 0, size = 0;
     ber_scanf(ber, "{aeei", &base, &scope, &deref, &size);
-    int root = base && !*base;
+    int root = base && !*base, account = base && !strncmp(base, "<SID=", 5);
     ber_memfree(base);
+    if (whose && c->kind == 3) {
+        dirfault_whose(c, id);
+        return 1;
+    }
+    if (account && c->kind == 3) {
+        dirfault_account(c, id);
+        return 1;
+    }
     if (root) {
         apr_atomic_inc32(&f->roots);
         dirfault_root(c, id);
@@ -226,19 +276,60 @@ static int dirfault_search(dirfault_conn_t *c, BerElement *ber, ber_int_t id,
     return ask != ASK_THEN_CLOSE;
 }
 
-static void dirfault_bind(dirfault_conn_t *c, BerElement *ber, ber_int_t id)
+/* The result and creds of a SASL bind; the token says what they are:
+ * "14 text" goes on, "0 ada" is ada's, "49 text" is a refusal, "hang" and
+ * "close" are what they say.  0: the connection is to be closed. */
+static int dirfault_sasl(dirfault_conn_t *c, BerElement *ber, ber_int_t id)
+{
+    char *mechanism = NULL, text[64] = "";
+    struct berval token = {0, NULL};
+    ber_scanf(ber, "{am", &mechanism, &token);
+    size_t n = token.bv_len < 63 ? token.bv_len : 63;
+    if (token.bv_val) {
+        memcpy(text, token.bv_val, n);
+    }
+    int right = mechanism && !strcmp(mechanism, "GSS-SPNEGO");
+    ber_memfree(mechanism);
+    apr_atomic_inc32(&c->f->sasl_binds);
+    if (!strcmp(text, "hang")) {
+        dirfault_hang(c);
+    }
+    if (!right || !strcmp(text, "hang") || !strcmp(text, "close")) {
+        return 0;
+    }
+    char *rest = text;
+    int code = (int)strtol(text, &rest, 10);
+    rest += *rest == ' ';
+    snprintf(c->whose, sizeof(c->whose), "%s", code ? "" : rest);
+    BerElement *out = ber_alloc_t(LBER_USE_DER);
+    ber_printf(out, "{it{ess", id, (ber_tag_t)LDAP_RES_BIND, (ber_int_t)code,
+               "", code ? rest : "");
+    if (code == LDAP_SASL_BIND_IN_PROGRESS && *rest) {
+        ber_printf(out, "ts", (ber_tag_t)LDAP_TAG_SASL_RES_CREDS, rest);
+    }
+    ber_printf(out, "}}");
+    dirfault_send(c, out);
+    return 1;
+}
+
+static int dirfault_bind(dirfault_conn_t *c, BerElement *ber, ber_int_t id)
 {
     dirfault_t *f = c->f;
     ber_int_t version = 0;
+    ber_len_t len = 0;
     char *name = NULL;
     ber_scanf(ber, "{ia", &version, &name);
     int kind = name && !strcmp(name, DIRFAULT_SERVICE) ? 1 : 2;
+    kind = ber_peek_tag(ber, &len) == LDAP_AUTH_SASL ? 3 : kind;
     ber_memfree(name);
     if (c->kind && c->kind != kind) {
         apr_atomic_inc32(&f->mixed);
     }
     c->kind = kind;
     dirfault_sleep(f, GET(f->bind_delay));
+    if (kind == 3) {
+        return dirfault_sasl(c, ber, id);
+    }
     if (kind == 1) {
         apr_atomic_inc32(&f->service_binds);
         dirfault_result(c, id, LDAP_RES_BIND, (int)GET(f->bind_code), NULL,
@@ -249,6 +340,7 @@ static void dirfault_bind(dirfault_conn_t *c, BerElement *ber, ber_int_t id)
         dirfault_result(c, id, LDAP_RES_BIND, (int)GET(f->user_code),
                         f->user_diag, NULL);
     }
+    return 1;
 }
 
 static int dirfault_read(dirfault_conn_t *c, unsigned char *buf, size_t len)
@@ -318,12 +410,13 @@ static int dirfault_request(dirfault_conn_t *c)
     ber_tag_t op = ber_peek_tag(ber, &oplen);
     int more = 1;
     if (op == LDAP_REQ_BIND) {
-        dirfault_bind(c, ber, id);
+        more = dirfault_bind(c, ber, id);
     }
     else if (op == LDAP_REQ_SEARCH) {
         more =
             dirfault_search(c, ber, id,
-                            dirfault_has(all, len, LDAP_CONTROL_PAGEDRESULTS));
+                            dirfault_has(all, len, LDAP_CONTROL_PAGEDRESULTS),
+                            dirfault_has(all, len, "tokenGroups"));
     }
     else {
         more = op == LDAP_REQ_ABANDON;
@@ -383,6 +476,8 @@ static void *dirfault_listen(void *data)
         if (fd < 0) {
             continue;
         }
+        int on = 1; /* an entry and its result are two messages */
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         apr_atomic_inc32(&f->conns);
         dirfault_conn_t *c = calloc(1, sizeof(*c));
         c->f = f;

@@ -121,7 +121,7 @@ static const struct {
     {"<Location /a /b>\n</Location>", "line 1: ", "one path"},
     {"<VirtualHost *:443>\n</VirtualHost>", "line 1: ", "--vhost"},
     {"CasProxyNothing x", "line 1: ", "CasProxyNothing"},
-    {"CasProxyKeytab /x", "line 1: ", "CasProxyKeytab"},
+    {"CasProxyKeytabs /x", "line 1: ", "CasProxyKeytabs"},
     {"CasProxySite", "line 1: ", "CasProxySite takes SITE"},
     {"a\\\nb\nCasProxySite \\\n \\\n", "line 3: ", "CasProxySite"},
     {"<LocationMatch \"(\">\nCasProxy On\n</LocationMatch>",

@@ -52,7 +52,13 @@ static const uint64_t places[NPLACES] = {
 #define HTTPS "https://mail.contoso.test/owa/?x=1"
 #define BACK "https://muc-cas1.contoso.test/owa"
 
-static casp_backend_t backends[] = {{BACK, "MUC-CAS1", CASP_AUTH_BASIC}};
+static casp_backend_t backends[] = {{BACK, "MUC-CAS1", CASP_AUTH_BASIC,
+                                     CASP_V2010, CASP_LOGIN_BASIC,
+                                     "target-takes-basic"}};
+/* The same for somebody who brought no password. */
+static casp_backend_t locked[] = {{BACK, "MUC-CAS1", CASP_AUTH_BASIC,
+                                   CASP_V2010, CASP_LOGIN_IMPOSSIBLE,
+                                   "double-hop"}};
 static char seen[256];
 
 /* A question as a browser's GET over https asks it. */
@@ -71,6 +77,7 @@ static casp_question_t ask(casp_front_e front, casp_version_e version,
     q.backends = backends;
     if (by == CASP_BY_NTLM || by == CASP_BY_NEGOTIATE) {
         q.facts |= K(INTEGRATED);
+        q.backends = locked;
     }
     if (by == CASP_BY_FORMS) {
         q.facts |= K(AT_LOGON);
@@ -105,6 +112,19 @@ static casp_decision_t decide(const casp_question_t *q)
         }
     }
     return d;
+}
+
+static bool on_the_wire(casp_decision_t *d)
+{
+    int n;
+    bool changed = casp_decide_wire(d);
+    const casp_rule_t *rules = casp_decision_rules(&n);
+    for (int i = 0; i < n; i++) {
+        if (changed && strcmp(rules[i].id, d->rule) == 0) {
+            seen[i] = 1;
+        }
+    }
+    return changed;
 }
 
 static void expect(const casp_question_t *q, casp_action_e action,
@@ -313,12 +333,22 @@ static void matrix_one(void **state)
                 assert_int_equal(d.status, 401);
                 assert_null(d.url);
             }
-            /* A proxying without credentials is told, never hidden. */
-            if (way < 2 && d.nbackends > 0) {
+            /* A proxying without credentials is told, never hidden, and on
+             * the wire never done. */
+            bool stuck = way < 2 && d.nbackends > 0;
+            if (stuck) {
                 assert_string_equal(d.warning, "double-hop");
             }
             else {
                 assert_null(d.warning);
+            }
+            assert_int_equal(on_the_wire(&d), stuck);
+            if (stuck) {
+                assert_int_equal(d.action, CASP_ACTION_LOGON);
+                assert_string_equal(d.reason, "double-hop");
+                assert_int_equal(d.status, 401);
+                assert_null(d.url);
+                assert_int_equal(d.nbackends, 0);
             }
         }
     }
@@ -835,6 +865,46 @@ static void backends_that_cannot_be(void **state)
     expect(&q, A(MANUAL_REDIRECT), "mailbox-in-other-site", EXT, "no need");
 }
 
+/* S000's matrix with delegation: nothing of it is a matter of passwords. */
+static void with_delegation_integrated_is_as_good(void **state)
+{
+    (void)state;
+    casp_question_t q =
+        old_path(ask(CASP_F2007, CASP_V2007, L0, NTLM, IWA, K(OWN_2007)),
+                 EXCHANGE);
+    q.facts &= ~K(INTEGRATED);
+    q.backends = backends;
+    expect(&q, A(SILENT_REDIRECT), "legacy-path", HERE, "own, /exchange");
+    q.version = CASP_V2003;
+    expect(&q, A(PROXY_BACKEND), "mailbox-on-2003", BACK, "another's");
+    casp_decision_t d = decide(&q);
+    assert_null(d.warning);
+    assert_false(on_the_wire(&d));
+    assert_int_equal(d.action, CASP_ACTION_PROXY_BACKEND);
+}
+
+static void backends_that_take_no_password(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t fact;
+        const char *reason;
+    } cases[] = {{K(PLAIN_BACKEND), "backend-plain-http"},
+                 {K(NO_COMMON_LOGIN), "no-common-authentication"}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        casp_question_t q =
+            ask(CASP_F2010, CASP_V2010, L0, FORMS, FBA, cases[i].fact);
+        expect(&q, A(ERROR), cases[i].reason, NULL, cases[i].reason);
+        casp_decision_t d = decide(&q);
+        assert_int_equal(d.status, 503);
+        assert_false(on_the_wire(&d));
+        /* Who is redirected needs none. */
+        q = ask(CASP_F2010, CASP_V2010, LX, FORMS, FBA, cases[i].fact);
+        expect(&q, A(MANUAL_REDIRECT), "mailbox-in-other-site", EXT,
+               "a redirection");
+    }
+}
+
 static bool listed(const char *why)
 {
     for (int i = 0; casp_decision_sso_whys[i] != NULL; i++) {
@@ -958,6 +1028,19 @@ static void rules_are_well_formed(void **state)
             assert_string_not_equal(reasons[i].code, reasons[j].code);
         }
     }
+    /* What a backend's no can come to: told, and never a 500. */
+    static const char *const later[] = {"double-hop",
+                                        "backend-uses-forms",
+                                        "extended-protection",
+                                        "ntlm-not-on-destination",
+                                        "backend-auth-missing",
+                                        "backend-logon-refused",
+                                        "backend-kdc-unavailable"};
+    for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
+        const casp_reason_t *reason = casp_decision_reason(later[i]);
+        assert_non_null(reason);
+        assert_int_equal(reason->status, i == 0 ? 401 : 503);
+    }
     assert_null(casp_decision_reason("nothing-of-the-kind"));
     assert_null(casp_decision_reason(NULL));
     for (int i = 0; i < CASP_FACT_COUNT; i++) {
@@ -995,6 +1078,8 @@ int main(void)
         cmocka_unit_test(other_protocols),
         cmocka_unit_test(before_logon),
         cmocka_unit_test(backends_that_cannot_be),
+        cmocka_unit_test(with_delegation_integrated_is_as_good),
+        cmocka_unit_test(backends_that_take_no_password),
         cmocka_unit_test(every_question_has_a_sound_answer),
         cmocka_unit_test(rules_are_well_formed),
         cmocka_unit_test(no_rule_is_dead),

@@ -185,7 +185,7 @@ static void test_conf(void **state)
         {"ldapi://%2Ftmp%2Fx ldaps://dc1", CASP_TLS_UNSET, N, "/dev/null", 0,
          4, 16, "ldaps://dc1"},
         {"ldap://dc1", CASP_TLS_OFF, CASP_BIND_GSSAPI, NULL, NULL, NULL, 0, 4,
-         16, "GSSAPI"},
+         16, "GSSAPI needs a keytab"},
         {"ldap://dc1", CASP_TLS_OFF, CASP_BIND_SIMPLE, "n", "", NULL, 0, 4, 16,
          "secret is empty"},
         {"ldap://dc1", CASP_TLS_OFF, CASP_BIND_SIMPLE, "", "s", NULL, 0, 4, 16,
@@ -227,6 +227,37 @@ static void test_conf(void **state)
         assert_int_equal(w.dir == NULL, wrong != NULL);
         if (!wrong) {
             assert_string_equal(casp_directory_name(w.dir), r->urls);
+        }
+        world_end(&w);
+    }
+}
+
+/* Kerberos wants TLS, a keytab, and names. */
+static void test_conf_gssapi(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url, *keytab;
+        const char *wrong;
+    } rows[] = {
+        {"ldaps://dc1.test", "/k", NULL},
+        {"ldaps://dc1.test", NULL, "needs a keytab"},
+        {"ldap://dc1.test", "/k", "needs TLS"},
+        {"ldapi://%2Fx", "/k", "needs TLS"},
+        {"ldaps://127.0.0.1", "/k", "full name"},
+        {"ldaps://[::1]:636", "/k", "full name"},
+    };
+    for (apr_size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        world_t w;
+        world_init(&w);
+        APR_ARRAY_PUSH(w.conf.urls, const char *) = rows[i].url;
+        w.conf.bind = CASP_BIND_GSSAPI;
+        w.conf.keytab = rows[i].keytab;
+        w.conf.ca_file = "/dev/null";
+        const char *wrong = casp_directory_create(w.p, &w.conf, &w.dir);
+        if (!rows[i].wrong != !wrong
+            || (wrong && !strstr(wrong, rows[i].wrong))) {
+            fail_msg("%s: %s", rows[i].url, wrong ? wrong : "accepted");
         }
         world_end(&w);
     }
@@ -833,6 +864,7 @@ int main(void)
         cmocka_unit_test(test_data_codes),
         cmocka_unit_test(test_judge),
         cmocka_unit_test(test_conf),
+        cmocka_unit_test(test_conf_gssapi),
         cmocka_unit_test(test_not_started),
         cmocka_unit_test(test_faulty_server),
         cmocka_unit_test(test_refused_and_unknown),

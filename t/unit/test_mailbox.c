@@ -94,6 +94,7 @@ static casp_dir_e tame_find(void *baton, apr_pool_t *p,
         casp_entry_add(p, e, "objectClass", "user", 4);
         casp_entry_add(p, e, "sAMAccountName", key->value, key->len);
         casp_entry_add(p, e, "homeMDB", s->home, strlen(s->home));
+        casp_entry_add(p, e, "objectSid", key->value, key->len);
         PUSH(*entries, e);
     }
     return s->how;
@@ -190,6 +191,8 @@ static void test_kinds_apart(void **state)
         key_of(CASP_KEY_ALIAS, NULL, "b"),
         key_of(CASP_KEY_SID, NULL, "b"),
         key_of(CASP_KEY_SID, NULL, "B"),
+        key_of(CASP_KEY_ACCOUNT, NULL, "linked"),
+        key_of(CASP_KEY_ACCOUNT, NULL, "Linked"),
         key_of(CASP_KEY_GUID, NULL, "44434241-4645-4847-494a-4b4c4d4e4f50"),
     };
     const casp_mailbox_t *m;
@@ -231,6 +234,120 @@ static void test_kinds_apart(void **state)
         assert_null(m);
     }
     assert_int_equal(tame.calls, COUNT(keys));
+}
+
+/* ---------------------------------------------------------- an account */
+
+/* S-1-5-21-x and a last number: of accounts here and in another forest. */
+static const char *sid_of(unsigned char last)
+{
+    unsigned char *sid = apr_pcalloc(pool, 16);
+    sid[0] = 1;
+    sid[1] = 2;
+    sid[7] = 5;
+    sid[8] = 21;
+    sid[12] = last;
+    return (const char *)sid;
+}
+
+enum { BOX = 1, LINKED = 2, USER2003 = 4, COMPUTER = 8 };
+
+/* @a sid and @a master: last numbers; 0: none. */
+static casp_entry_t *account(const char *name, unsigned char sid,
+                             unsigned char master, int is)
+{
+    casp_entry_t *e =
+        casp_entry_make(pool, apr_pstrcat(pool, "CN=", name, "," NC, NULL));
+    casp_entry_add(pool, e, "objectClass", "user", 4);
+    if (is & COMPUTER) {
+        casp_entry_add(pool, e, "objectClass", "computer", 8);
+    }
+    casp_entry_add(pool, e, "sAMAccountName", name, strlen(name));
+    if (sid) {
+        casp_entry_add(pool, e, "objectSid", sid_of(sid), 16);
+    }
+    if (master) {
+        casp_entry_add(pool, e, "msExchMasterAccountSid", sid_of(master), 16);
+    }
+    if (is & BOX) {
+        casp_entry_add(pool, e, "homeMDB", DB1, strlen(DB1));
+    }
+    if (!(is & USER2003)) {
+        casp_entry_add(pool, e, "msExchRecipientTypeDetails",
+                       is & LINKED ? "2" : "1", 1);
+    }
+    return e;
+}
+
+static void test_account(void **state)
+{
+    apr_array_header_t *all = apr_array_make(pool, 16, sizeof(casp_entry_t *));
+    const casp_mailbox_t *m;
+    casp_cache_e how;
+    const char *why;
+    static const struct {
+        unsigned char sid;
+        casp_find_e found;
+        const char *name;
+    } cases[] = {
+        {1, OK, "plain"}, /* its own mailbox */
+        {2, OK, "bare"}, /* an account without one */
+        {3, OK, "box3"}, /* its linked mailbox, not the bare account */
+        {4, OK, "box4"}, /* an owner of another forest: no account here */
+        {5, OK, "both"}, /* its own, though it is master of another */
+        {6, AMBIGUOUS, NULL}, /* master of two */
+        {7, OK, "owner7"}, /* what has the SID left over is not its */
+        {8, OK, "box8"}, /* 2003 knows no type: the SID itself says it */
+        {9, OK, "owner9"}, /* linked once, the mailbox is gone */
+        {10, AMBIGUOUS, NULL}, /* the same SID twice: cannot be, must not */
+        {11, NONE, NULL},      {12, NONE, NULL}, /* a computer's */
+    };
+
+    (void)state;
+    PUSH(all, account("plain", 1, 0, BOX));
+    PUSH(all, account("bare", 2, 0, 0));
+    PUSH(all, account("owner3", 3, 0, 0));
+    PUSH(all, account("box3", 103, 3, BOX | LINKED));
+    PUSH(all, account("box4", 104, 4, BOX | LINKED));
+    PUSH(all, account("second5", 105, 5, BOX | LINKED));
+    PUSH(all, account("both", 5, 0, BOX));
+    PUSH(all, account("owner6", 6, 0, 0));
+    PUSH(all, account("first6", 106, 6, BOX | LINKED));
+    PUSH(all, account("second6", 116, 6, BOX | LINKED));
+    PUSH(all, account("owner7", 7, 0, 0));
+    PUSH(all, account("leftover7", 107, 7, BOX));
+    PUSH(all, account("owner8", 8, 0, USER2003));
+    PUSH(all, account("box8", 108, 8, BOX | USER2003));
+    PUSH(all, account("gone9", 109, 9, LINKED));
+    PUSH(all, account("owner9", 9, 0, 0));
+    PUSH(all, account("twin10", 10, 0, BOX));
+    PUSH(all, account("twin10b", 10, 0, BOX));
+    PUSH(all, account("machine", 12, 0, COMPUTER));
+    casp_user_source_t *source = casp_source_entries(pool, all);
+    casp_mailboxes_t *boxes = casp_mailboxes_create(pool, &usual, NULL, "o");
+    for (size_t round = 0; round < 2; round++) {
+        for (size_t i = 0; i < COUNT(cases); i++) {
+            casp_user_key_t key = {CASP_KEY_ACCOUNT, NULL,
+                                   sid_of(cases[i].sid), 16};
+            casp_find_e found =
+                casp_mailboxes_find(boxes, pool, source, forest, &key, noon, 0,
+                                    &m, &how, &why);
+            if (found != cases[i].found
+                || (m
+                    && strcmp(casp_mailbox_text(m, CASP_MB_SAM), cases[i].name)
+                           != 0)) {
+                fail_msg("account %d: %d, %s", cases[i].sid, (int)found,
+                         m ? casp_mailbox_text(m, CASP_MB_SAM) : "nobody");
+            }
+            /* a record's SID is that of whoever logs on */
+            assert_true(m == NULL
+                        || (m->sid_len == 16
+                            && memcmp(m->sid, sid_of(cases[i].sid), 16) == 0));
+            assert_int_equal(how, !round        ? MISS
+                                  : found == OK ? HIT
+                                                : NEGATIVE);
+        }
+    }
 }
 
 static void test_negative(void **state)
@@ -777,6 +894,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_hit_and_miss, set_up_tame),
         TEST(test_kinds_apart, set_up_tame),
+        TEST(test_account, set_up_tame),
         TEST(test_negative, set_up_tame),
         TEST(test_ambiguous, set_up_tame),
         TEST(test_stale, set_up_tame),

@@ -527,6 +527,11 @@ static void test_filters(void **state)
         {CASP_KEY_SID, NULL, BYTES("\1\1\0\0\0\0\0\5\12\0\0\0"),
          "(msExchMasterAccountSid="
          "\\01\\01\\00\\00\\00\\00\\00\\05\\0a\\00\\00\\00)"},
+        {CASP_KEY_ACCOUNT, NULL, BYTES("\1\1\0\0\0\0\0\5\12\0\0\0"),
+         "(|(msExchMasterAccountSid="
+         "\\01\\01\\00\\00\\00\\00\\00\\05\\0a\\00\\00\\00)"
+         "(objectSid="
+         "\\01\\01\\00\\00\\00\\00\\00\\05\\0a\\00\\00\\00))"},
     };
     size_t i;
 

@@ -164,6 +164,22 @@ static const struct {
      "CasProxyFormsTimeout public=90m private=36h"},
     {"CasProxyFormsKey 'file:/my keys/ring'",
      "CasProxyFormsKey \"file:/my keys/ring\""},
+    {"CasProxyKeytab /etc/casproxy/front.keytab", NULL},
+    {"CasProxyKeytab '/my keys/k'", "CasProxyKeytab \"/my keys/k\""},
+    {"CasProxyNTLMVerify winbind", "CasProxyNTLMVerify Winbind"},
+    {"CasProxyNTLMVerify directory", "CasProxyNTLMVerify Directory"},
+    {"CasProxyNTLMVerify Winbind /opt/samba/bin/ntlm_auth "
+     "--configfile=/etc/x.conf '--option=a b'",
+     "CasProxyNTLMVerify Winbind /opt/samba/bin/ntlm_auth "
+     "--configfile=/etc/x.conf \"--option=a b\""},
+    {"CasProxyAuth basic ntlm Negotiate", "CasProxyAuth Negotiate NTLM Basic"},
+    {"CasProxyAuth Negotiate", NULL},
+    {"CasProxyAuth Basic NTLM FORMS Negotiate",
+     "CasProxyAuth Forms Negotiate NTLM Basic"},
+    {"CasProxyBackendAuth ntlm", "CasProxyBackendAuth NTLM"},
+    {"CasProxyBackendAuth Kerberos", NULL},
+    {"CasProxyBackendAuth DELEGATE", "CasProxyBackendAuth Delegate"},
+    {"CasProxyBackendAuth forms", "CasProxyBackendAuth Forms"},
     {"CasProxyAuth forms", "CasProxyAuth Forms"},
     {"CasProxyAuth Basic Forms", "CasProxyAuth Forms Basic"},
     {"CasProxyAuth none", "CasProxyAuth None"},
@@ -343,16 +359,20 @@ static const struct {
     {"CasProxyFormsTimeout private=8h private=8h", "twice"},
     {"CasProxyFormsTimeout both=8h", "not known"},
     {"CasProxyAuth None Forms", "stands alone"},
-    {"CasProxyAuth Negotiate", "use Forms, Basic or None"},
-    {"CasProxyAuth Basic ntlm", "NTLM is not built into this version"},
     {"CasProxyAuth None Basic", "stands alone"},
-    {"CasProxyAuth Digest", "Forms, Basic or None"},
-    {"CasProxyBackendAuth NTLM", "not built into this version; use Auto, "
-                                 "Basic or None"},
-    {"CasProxyBackendAuth Kerberos", "not built"},
-    {"CasProxyBackendAuth Delegate", "not built"},
-    {"CasProxyBackendAuth Forms", "not built"},
-    {"CasProxyBackendAuth x", "Auto, Basic or None"},
+    {"CasProxyAuth None NTLM", "stands alone"},
+    {"CasProxyAuth NTLM ntlm", "twice"},
+    {"CasProxyAuth Digest", "Forms, Negotiate, NTLM, Basic or None"},
+    {"CasProxyBackendAuth x",
+     "Auto, Basic, NTLM, Kerberos, Delegate, Forms or None"},
+    {"CasProxyKeytab front.keytab", "no absolute path"},
+    {"CasProxyKeytab file:/k", "no absolute path"},
+    {"CasProxyNTLMVerify Samba", "write Winbind or Directory"},
+    {"CasProxyNTLMVerify Directory ldaps://dc1", "takes no command"},
+    {"CasProxyNTLMVerify Winbind ntlm_auth", "no absolute path"},
+    {"CasProxyNTLMVerify Winbind /n --helper-protocol=ntlmssp",
+     "--helper-protocol is added"},
+    {"CasProxyNTLMVerify Winbind /n ''", "no word of a command"},
     {"CasProxyDiagnostics 1", "On or Off"},
 };
 #define NBAD ((int)(sizeof(bad) / sizeof(*bad)))
@@ -572,6 +592,15 @@ static void test_merge_parts(void **state)
          "CasProxyDirectoryBind a env:B"},
         {"CasProxySite A\nCasProxySSO Off", "CasProxySSO On",
          "CasProxySite A\nCasProxySSO On"},
+        /* so is whoever verifies NTLM: no helper of an outer scope */
+        {"CasProxyNTLMVerify Winbind /a -b", "CasProxyNTLMVerify Directory",
+         "CasProxyNTLMVerify Directory"},
+        {"CasProxyNTLMVerify Winbind /a -b", "CasProxyNTLMVerify Winbind",
+         "CasProxyNTLMVerify Winbind"},
+        {"CasProxyNTLMVerify Winbind /a -b\nCasProxyKeytab /k",
+         "CasProxyKeytab /l",
+         "CasProxyKeytab /l\n"
+         "CasProxyNTLMVerify Winbind /a -b"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         casp_config_t base, add, merged;
@@ -586,6 +615,10 @@ static void test_merge_parts(void **state)
                           &c));
     assert_null(c.settings->bind_name);
     assert_null(c.settings->bind_secret);
+    assert_null(read_into("CasProxyNTLMVerify Winbind /a -b\n"
+                          "CasProxyNTLMVerify Directory",
+                          &c));
+    assert_null(c.settings->ntlm_helper);
 }
 
 /* --------------------------------------------------------------- complete */
@@ -603,6 +636,7 @@ static const char defaults[] =
     "CasProxyRequireTLS On\n"
     "CasProxySSO On\n"
     "CasProxyLogonFormat FullDomain\n"
+    "CasProxyNTLMVerify Winbind\n"
     "CasProxyFormsTimeout public=15m private=8h\n"
     "CasProxyBackendPool hmax=64 ttl=90 acquire=2 connect=5 retry=30 "
     "addressttl=60 busy=0\n"
@@ -657,29 +691,51 @@ static void test_schemes(void **state)
     enum {
         N = CASP_SCHEME_NONE,
         B = CASP_SCHEME_BASIC,
-        F = CASP_SCHEME_FORMS
+        F = CASP_SCHEME_FORMS,
+        G = CASP_SCHEME_NEGOTIATE,
+        T = CASP_SCHEME_NTLM
     };
     static const struct {
         int auth;
         casp_protocol_e protocol;
-        int want;
+        int want; /* without a keytab */
+        int more; /* with one */
     } cases[] = {
-        {F, CASP_PROTO_OWA, F},          {F, CASP_PROTO_ECP, F},
-        {F, CASP_PROTO_LEGACY, F},       {F, CASP_PROTO_EWS, F | B},
-        {F, CASP_PROTO_EAS, B},          {F, CASP_PROTO_RPC, B},
-        {F, CASP_PROTO_MAPI, B},         {F, CASP_PROTO_OAB, B},
-        {F, CASP_PROTO_AUTODISCOVER, B}, {F, CASP_PROTO_UM, B},
-        {F, CASP_PROTO_POWERSHELL, B},   {F | B, CASP_PROTO_OWA, F | B},
-        {F | B, CASP_PROTO_EAS, B},      {F | B, CASP_PROTO_EWS, F | B},
-        {B, CASP_PROTO_OWA, B},          {B, CASP_PROTO_EWS, B},
-        {B, CASP_PROTO_EAS, B},          {N, CASP_PROTO_OWA, N},
-        {N, CASP_PROTO_EWS, N},          {N, CASP_PROTO_EAS, N},
+        {F, CASP_PROTO_OWA, F, 0},
+        {F, CASP_PROTO_ECP, F, 0},
+        {F, CASP_PROTO_LEGACY, F, 0},
+        {F, CASP_PROTO_EWS, F | B, G},
+        {F, CASP_PROTO_EAS, B, G},
+        {F, CASP_PROTO_RPC, B, G},
+        {F, CASP_PROTO_MAPI, B, G},
+        {F, CASP_PROTO_OAB, B, G},
+        {F, CASP_PROTO_AUTODISCOVER, B, G},
+        {F, CASP_PROTO_UM, B, G},
+        {F, CASP_PROTO_POWERSHELL, B, G},
+        {F | B, CASP_PROTO_OWA, F | B, 0},
+        {F | B, CASP_PROTO_EAS, B, 0},
+        {F | B, CASP_PROTO_EWS, F | B, 0},
+        {F | G, CASP_PROTO_OWA, F | G, 0},
+        {F | G, CASP_PROTO_EAS, G, 0},
+        {F | G, CASP_PROTO_EWS, F | G | B, 0},
+        {F | T | G | B, CASP_PROTO_EAS, T | G | B, 0},
+        {T | G, CASP_PROTO_EWS, T | G, 0},
+        {T, CASP_PROTO_EAS, T, 0},
+        {B, CASP_PROTO_OWA, B, 0},
+        {B, CASP_PROTO_EWS, B, 0},
+        {B, CASP_PROTO_EAS, B, 0},
+        {N, CASP_PROTO_OWA, N, 0},
+        {N, CASP_PROTO_EWS, N, 0},
+        {N, CASP_PROTO_EAS, N, 0},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-        assert_int_equal(casp_settings_schemes(cases[i].auth,
+        assert_int_equal(casp_settings_schemes(cases[i].auth, false,
                                                cases[i].protocol),
                          cases[i].want);
+        assert_int_equal(casp_settings_schemes(cases[i].auth, true,
+                                               cases[i].protocol),
+                         cases[i].want | cases[i].more);
     }
 }
 
@@ -873,6 +929,53 @@ static const struct {
     {LDIF "CasProxyPages @/good", "is no folder", NULL},
     {LDIF "CasProxyPages @", NULL, NULL},
     {LDIF "CasProxyBackendHosts *.x *.*", NULL, "CasProxyBackendHosts *.*"},
+    {LDIF "CasProxyKeytab @/good", NULL, NULL},
+    {LDIF "CasProxyKeytab @/open", NULL, NULL}, /* to its group */
+    {LDIF "CasProxyKeytab @/world", NULL, "everybody may read @/world"},
+    {LDIF "CasProxyKeytab @/none",
+     "CasProxyKeytab: @/none cannot be found; correct the path", NULL},
+    {LDIF "CasProxyKeytab @", "CasProxyKeytab: @ is no file", NULL},
+    {LDIF "CasProxyNTLMVerify Winbind", NULL, NULL},
+    {LDIF "CasProxyNTLMVerify Directory", "an export can verify nobody", NULL},
+    {BIND "CasProxyNTLMVerify Directory", NULL, NULL},
+    {"CasProxyDirectory ldapi:///\nCasProxyNTLMVerify Directory",
+     "not over ldapi://", NULL},
+    {"CasProxyDirectory ldaps://a ldap://b\nCasProxyDirectoryBind GSSAPI\n"
+     "CasProxyDirectoryTLS Off\nCasProxyNTLMVerify Directory",
+     "over plain ldap://", NULL},
+    {"CasProxyDirectory ldap://b\nCasProxyDirectoryBind GSSAPI\n"
+     "CasProxyDirectoryTLS StartTLS\nCasProxyNTLMVerify Directory",
+     NULL, NULL},
+};
+
+/* What sections ask for, against what the server has. */
+static const struct {
+    const char *text;
+    int schemes, backends;
+    const char *error, *warning;
+} auth_checks[] = {
+    {LDIF, CASP_SCHEME_FORMS | CASP_SCHEME_BASIC, 0, NULL, NULL},
+    {LDIF, CASP_SCHEME_NONE, 1 << CASP_BACKENDAUTH_NONE, NULL, NULL},
+    {LDIF "CasProxyNTLMVerify Winbind @/run", CASP_SCHEME_NEGOTIATE, 0, NULL,
+     "CasProxyAuth Negotiate without CasProxyKeytab"},
+    {LDIF "CasProxyKeytab @/good", CASP_SCHEME_NEGOTIATE, 0, NULL, NULL},
+    {LDIF "CasProxyKeytab @/good\nCasProxyNTLMVerify Winbind @/none",
+     CASP_SCHEME_NEGOTIATE, 0, NULL, NULL},
+    {LDIF "CasProxyNTLMVerify Winbind @/run -x", CASP_SCHEME_NTLM, 0, NULL,
+     NULL},
+    {LDIF "CasProxyNTLMVerify Winbind @/none -x", CASP_SCHEME_NTLM, 0, NULL,
+     "@/none cannot be found, and NTLM logons will be refused until"},
+    {LDIF "CasProxyNTLMVerify Winbind @/none", CASP_SCHEME_NEGOTIATE, 0, NULL,
+     "@/none cannot be found"},
+    {LDIF "CasProxyNTLMVerify Winbind @/good", CASP_SCHEME_NTLM, 0, NULL,
+     "@/good cannot be executed"},
+    {LDIF "CasProxyNTLMVerify Winbind @", CASP_SCHEME_NTLM, 0, NULL,
+     "@ is no program"},
+    {BIND "CasProxyNTLMVerify Directory", CASP_SCHEME_NTLM, 0, NULL, NULL},
+    {LDIF, CASP_SCHEME_BASIC, 1 << CASP_BACKENDAUTH_DELEGATE,
+     "CasProxyBackendAuth Delegate needs CasProxyKeytab", NULL},
+    {LDIF "CasProxyKeytab @/good", CASP_SCHEME_BASIC,
+     1 << CASP_BACKENDAUTH_DELEGATE | 1 << CASP_BACKENDAUTH_AUTO, NULL, NULL},
 };
 
 static const char *with_folder(const char *text)
@@ -904,6 +1007,7 @@ static void test_check(void **state)
         casp_config_t c;
         file_with("good", "secret\n", 7, 0600);
         file_with("open", "secret\n", 7, 0640);
+        file_with("world", "secret\n", 7, 0644);
         const char *wrong = read_into(with_folder(checks[i].text), &c);
         if (wrong) {
             fail_msg("%s: %s", checks[i].text, wrong);
@@ -911,6 +1015,23 @@ static void test_check(void **state)
         casp_settings_check(pool, c.settings, errors, warnings);
         expect(checks[i].text, errors, checks[i].error);
         expect(checks[i].text, warnings, checks[i].warning);
+    }
+}
+
+static void test_check_auth(void **state)
+{
+    (void)state;
+    file_with("good", "secret\n", 7, 0600);
+    file_with("run", "secret\n", 7, 0755);
+    for (size_t i = 0; i < sizeof(auth_checks) / sizeof(*auth_checks); i++) {
+        apr_array_header_t *errors = apr_array_make(pool, 2, sizeof(char *));
+        apr_array_header_t *warnings = apr_array_make(pool, 2, sizeof(char *));
+        casp_config_t c;
+        assert_null(read_into(with_folder(auth_checks[i].text), &c));
+        casp_settings_check_auth(pool, c.settings, auth_checks[i].schemes,
+                                 auth_checks[i].backends, errors, warnings);
+        expect(auth_checks[i].text, errors, auth_checks[i].error);
+        expect(auth_checks[i].text, warnings, auth_checks[i].warning);
     }
 }
 
@@ -991,7 +1112,8 @@ static void test_secret_bound(void **state)
 
 static int remove_folder(void **state)
 {
-    static const char *const names[] = {"good", "open", "s", "fifo", "wait"};
+    static const char *const names[] = {"good", "open", "world", "run",
+                                        "s",    "fifo", "wait"};
     (void)state;
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         char path[80];
@@ -1018,6 +1140,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(test_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_check, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_check_auth, setup, teardown),
         cmocka_unit_test_setup_teardown(test_secret, setup, teardown),
         cmocka_unit_test_setup_teardown(test_secret_bound, setup, teardown),
     };

@@ -1,0 +1,150 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file backend.h
+ * Private to the rooms between a decision and mod_proxy:
+ *
+ *   backend.c    which candidate, and what follows when one does not serve
+ *   worker.c     workers made at run time, and mod_proxy's functions
+ *   backlogin.c  logging on there: leases, tickets, the backend's own form
+ *   leg.c        one exchange of our own over mod_proxy's connection
+ *   mapping.c    headers outwards and inwards, and a backend's no
+ */
+
+#ifndef CASP_BACKEND_H
+#define CASP_BACKEND_H
+
+#include "skin.h"
+
+#include <mod_proxy.h>
+
+/* ---- worker.c */
+
+/** What of mod_proxy is called; looked up, not linked. */
+typedef struct {
+    char *(*define)(apr_pool_t *p, proxy_worker **worker,
+                    proxy_balancer *balancer, proxy_server_conf *conf,
+                    const char *url, int do_malloc);
+    apr_status_t (*initialize)(proxy_worker *worker, server_rec *s,
+                               apr_pool_t *p);
+    int (*acquire)(const char *scheme, proxy_conn_rec **conn,
+                   proxy_worker *worker, server_rec *s);
+    int (*release)(const char *scheme, proxy_conn_rec *conn, server_rec *s);
+    int (*determine)(apr_pool_t *p, request_rec *r, proxy_server_conf *conf,
+                     proxy_worker *worker, proxy_conn_rec *conn,
+                     apr_uri_t *uri, char **url, const char *proxyname,
+                     apr_port_t proxyport, char *server_portstr,
+                     int server_portstr_size);
+    apr_status_t (*check)(const char *scheme, proxy_conn_rec *conn,
+                          server_rec *server, unsigned max_blank_lines,
+                          int flags);
+    int (*connect)(const char *scheme, proxy_conn_rec *conn,
+                   proxy_worker *worker, server_rec *s);
+    int (*create)(const char *scheme, proxy_conn_rec *conn, request_rec *r);
+} casp_mod_proxy_t;
+extern casp_mod_proxy_t casp_mod_proxy;
+
+typedef struct casp_worker_t {
+    apr_pool_t *pool;
+    const char *key;
+    const char *ad_host; /**< as the organisation names it */
+    casp_org_t *org;
+    proxy_worker *worker;
+    apr_interval_time_t ttl;
+    volatile apr_uint32_t leases;
+    volatile apr_uint32_t used; /**< seconds, of the last lease */
+    volatile apr_uint32_t rests; /**< seconds, until when it is tried last */
+} casp_worker_t;
+
+/** Resolve mod_proxy's symbols. @return false: it has been logged */
+bool casp_worker_attach(apr_pool_t *p, apr_dso_handle_t **dso);
+/** Find a function in it. */
+bool casp_worker_symbol(apr_dso_handle_t *dso, const char *name, void *fn);
+apr_status_t casp_worker_child_init(void);
+/** Has the current candidate failed a moment ago? */
+bool casp_worker_rests(request_rec *r, casp_request_t *rq);
+/** The current candidate's worker, if there is one; of this request's own
+ *  lease. */
+casp_worker_t *casp_worker_known(request_rec *r, casp_request_t *rq);
+/** A lease of it, until the request's end; made where it is missing.  Sets
+ *  rq->busy.  @return NULL: none can be had */
+casp_worker_t *casp_worker_lease(request_rec *r, casp_request_t *rq);
+/** A worker of one connection, for one user's logins; its pool is the
+ *  caller's to destroy. */
+casp_worker_t *casp_worker_alone(request_rec *r, casp_request_t *rq);
+void casp_worker_tick(apr_time_t time);
+apr_uint32_t casp_worker_seconds(void);
+
+/* ---- leg.c */
+
+/** An exchange of our own on a connection of mod_proxy's. */
+typedef struct {
+    request_rec *r;
+    proxy_worker *worker;
+    proxy_server_conf *conf;
+    const char *scheme; /**< "http" or "https" */
+    const char *base; /**< scheme://host[:port] */
+    const char *host; /**< Host header */
+    proxy_conn_rec *conn;
+    apr_time_t until; /**< of the exchange */
+    bool reused; /**< the connection was up before */
+    bool timed; /**< was is set */
+    apr_interval_time_t was; /**< the socket's own time-out */
+} casp_leg_t;
+
+typedef struct {
+    int status;
+    apr_table_t *headers;
+    bool old; /**< HTTP/1.0 */
+    bool close; /**< the backend ends the connection after it */
+} casp_leg_answer_t;
+
+/** Take the worker's connection.  @return OK or mod_proxy's status */
+int casp_leg_open(casp_leg_t *leg);
+/** Is its connection up, with nothing unread? */
+bool casp_leg_alive(casp_leg_t *leg);
+/** Connect, if it is not.  @return OK or a status */
+int casp_leg_connect(casp_leg_t *leg);
+/**
+ * Send a request, read the answer to its end, drop its body.
+ * @param headers name, value, ..., NULL
+ * @param body    x-www-form-urlencoded, or NULL
+ * @return OK; or 502, 500 where TLS failed: the connection is of no more use
+ */
+int casp_leg_exchange(casp_leg_t *leg, const char *method, const char *path,
+                      const char *const *headers, const char *body,
+                      apr_size_t len, casp_leg_answer_t *answer);
+/** Give the connection back. @a keep false: closed. */
+void casp_leg_close(casp_leg_t *leg, bool keep);
+
+/* ---- backlogin.c */
+
+apr_status_t casp_backlogin_child_init(void);
+void casp_backlogin_register(void);
+void casp_backlogin_tick(apr_time_t now);
+/**
+ * Before a byte is sent: whatever the candidate's login needs.
+ * @param worker the shared worker, or replaced by a lease's
+ * @return OK, or a status with rq->trouble set to a reason code
+ */
+int casp_backlogin_ready(request_rec *r, casp_request_t *rq,
+                         proxy_server_conf *conf, proxy_worker **worker);
+/** Authorization and cookies, into the copy that goes to the backend. */
+void casp_backlogin_headers(request_rec *r, casp_request_t *rq);
+/**
+ * A backend's headers have come: is the login in question?  Keeps the cookies
+ * that are ours to keep.
+ * @return what becomes of the answer; rq->trouble is set for INSTEAD
+ */
+casp_after_e casp_backlogin_judge(request_rec *r, casp_request_t *rq);
+/** mod_proxy is through with it: the lease goes back. */
+void casp_backlogin_done(request_rec *r, casp_request_t *rq);
+
+/* ---- mapping.c */
+
+void casp_mapping_register(void);
+void casp_mapping_insert(request_rec *r, casp_request_t *rq);
+/** mod_proxy's fixups hook. */
+int casp_mapping_outwards(request_rec *r);
+
+#endif /* CASP_BACKEND_H */
