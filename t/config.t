@@ -65,6 +65,23 @@ accepted('forms', ['CasProxy On', @directory, 'CasProxyAuth Forms Basic',
     'CasProxyAuth Basic', '</Location>']);
 accepted('a key ring', ['CasProxy On', @directory,
     "CasProxyFormsKey file:$run/ring"]);
+CaspLab::spew("$run/keys", "no keytab, but nobody looks here\n");
+chmod 0640, "$run/keys";
+my @keytab = ("CasProxyKeytab $run/keys", 'CasProxyRequireTLS On');
+for my $case (
+    ['all there is', 'CasProxyAuth Forms Negotiate NTLM Basic'],
+    ['Winbind', 'CasProxyNTLMVerify Winbind'],
+    ['Winbind and its helper', 'CasProxyNTLMVerify Winbind /usr/bin/ntlm_auth'
+        . ' --configfile=/etc/samba/front.conf'],
+    ['Directory', 'CasProxyNTLMVerify Directory'],
+    ['Directory over StartTLS', 'CasProxyNTLMVerify Directory',
+        'CasProxyDirectoryTLS StartTLS', 'CasProxyDirectory ldap://dc1']) {
+    my ($name, @lines) = @$case;
+    my ($text) = accepted("integrated: $name", ['CasProxy On', @directory,
+        'CasProxyAuth Negotiate NTLM Basic', @keytab, @lines]);
+    is scalar(() = $text =~ /CP0121/g), 0, "$name: without a warning"
+        or diag $text;
+}
 accepted('an If', [@directory, 'CasProxy On', '<If "-R \'10.0.0.0/8\'">',
     'CasProxyAuth None', '</If>']);
 {
@@ -79,6 +96,46 @@ accepted('an If', [@directory, 'CasProxy On', '<If "-R \'10.0.0.0/8\'">',
         'CasProxyRequireTLS Off']);
     like $text, qr/wrong\.test.*CasProxyRequireTLS Off: .*plain http/,
         'but told what it means';
+}
+# Questionable, with integrated authentication: name, what it says, lines;
+# global => what stands before all virtual hosts.
+CaspLab::spew("$run/open.keytab", 'x');
+chmod 0644, "$run/open.keytab";
+for my $case (
+    ['no room for tickets', qr/LimitRequestFieldSize .*LimitRequestFieldSize 65536/,
+        ['CasProxyAuth Negotiate Basic', @keytab],
+        global => "LimitRequestFieldSize 8190\n"],
+    ['no room, by a keytab alone', qr/LimitRequestFieldSize .*ticket/,
+        [@keytab], global => "LimitRequestFieldSize 8190\n"],
+    ['no room, in a Location', qr/LimitRequestFieldSize .*ticket/,
+        ['<Location /ews>', 'CasProxyAuth Negotiate', '</Location>'],
+        global => "LimitRequestFieldSize 8190\n"],
+    ['no keytab', qr/CasProxyAuth Negotiate without CasProxyKeytab: .*CasProxyKeytab FILE/,
+        ['CasProxyAuth Negotiate Basic']],
+    ['no keytab, in an If', qr/CasProxyAuth Negotiate without CasProxyKeytab/,
+        ['<If "-R \'10.0.0.0/8\'">', 'CasProxyAuth Negotiate NTLM', '</If>']],
+    ['a keytab that all may read', qr/CasProxyKeytab: everybody may read \S+open\.keytab.*chmod/,
+        ['CasProxyAuth Negotiate', "CasProxyKeytab $run/open.keytab"]],
+    ['NTLM on connections that end', qr/NTLM needs connections that stay: KeepAlive On/,
+        ['CasProxyAuth NTLM', 'KeepAlive Off']],
+    ['NTLM on short connections', qr/MaxKeepAliveRequests is small.*MaxKeepAliveRequests 0/,
+        ['CasProxyAuth NTLM', 'MaxKeepAliveRequests 20']],
+    ['no helper', qr{CasProxyNTLMVerify Winbind: /nowhere/ntlm_auth cannot be found.*install},
+        ['CasProxyAuth NTLM', 'CasProxyNTLMVerify Winbind /nowhere/ntlm_auth']],
+    ['a helper that is no program', qr{CasProxyNTLMVerify Winbind: \S+ cannot be executed},
+        ['CasProxyAuth NTLM', "CasProxyNTLMVerify Winbind $run/keys"]]) {
+    my ($name, $pattern, $lines, %o) = @$case;
+    my ($text) = accepted("questionable: $name", ['CasProxy On', @directory,
+        @$lines], %o);
+    like $text, qr/CP0121: wrong\.test(?::\d+)?: $pattern/,
+        "$name: and told so" or diag $text;
+}
+{
+    my ($text) = accepted('nothing integrated', ['CasProxy On', @directory,
+        'CasProxyAuth Basic', 'KeepAlive Off'],
+        global => "LimitRequestFieldSize 8190\n");
+    unlike $text, qr/LimitRequestFieldSize|NTLM|Keytab/,
+        'Basic alone is not told of tickets';
 }
 
 # ------------------------------------------------------------------- wrong
@@ -127,8 +184,44 @@ for my $case (
         ['CasProxy On', @directory, 'CasProxyUrlPolicy Maybe']],
     ['None beside Basic', qr/CasProxyAuth .*None trusts another module/,
         ['CasProxy On', @directory, 'CasProxyAuth None Basic']],
-    ['what is not built yet', qr/CasProxyAuth .*not built into this version/,
-        ['CasProxy On', @directory, 'CasProxyAuth NTLM']],
+    ['None beside NTLM', qr/CasProxyAuth .*None trusts another module/,
+        ['CasProxy On', @directory, 'CasProxyAuth Negotiate None']],
+    ['a scheme nobody knows', qr/CasProxyAuth .*"Digest" is not known.*Negotiate/,
+        ['CasProxy On', @directory, 'CasProxyAuth Digest']],
+    ['a keytab that is not there', qr/CasProxyKeytab: \S+ cannot be found/,
+        ['CasProxy On', @directory, 'CasProxyKeytab /nowhere/front.keytab']],
+    ['a keytab without its folder', qr/CasProxyKeytab .*absolute/,
+        ['CasProxy On', @directory, 'CasProxyKeytab front.keytab']],
+    ['a keytab in a location', qr/CasProxyKeytab/,
+        ['CasProxy On', @directory, '<Location /owa>',
+            "CasProxyKeytab $run/keys", '</Location>']],
+    ['a verifier nobody knows', qr/CasProxyNTLMVerify .*"Samba" is not known.*Winbind.*Directory/,
+        ['CasProxy On', @directory, 'CasProxyNTLMVerify Samba']],
+    ['a helper without its folder', qr/CasProxyNTLMVerify .*absolute/,
+        ['CasProxy On', @directory, 'CasProxyNTLMVerify Winbind ntlm_auth']],
+    ["a helper's protocol", qr/CasProxyNTLMVerify .*--helper-protocol is added/,
+        ['CasProxy On', @directory, 'CasProxyNTLMVerify Winbind '
+            . '/usr/bin/ntlm_auth --helper-protocol=gss-spnego']],
+    ['a helper for Directory', qr/CasProxyNTLMVerify .*Directory takes no command/,
+        ['CasProxy On', @directory,
+            'CasProxyNTLMVerify Directory /usr/bin/ntlm_auth']],
+    ['Directory, and an export',
+        qr/${here}CasProxyNTLMVerify Directory: an export can verify nobody.*Winbind/,
+        ['CasProxy On', "CasProxyDirectory ldif:$run/contoso.ldif",
+            'CasProxyNTLMVerify Directory']],
+    ['Directory, and ldapi',
+        qr/${here}CasProxyNTLMVerify Directory: .*ldaps:/,
+        ['CasProxy On', 'CasProxyDirectory ldapi://%2Frun%2Fldapi',
+            'CasProxyNTLMVerify Directory']],
+    ['Directory, in plain text',
+        qr/${here}CasProxyNTLMVerify Directory: .*StartTLS/,
+        ['CasProxy On', 'CasProxyDirectory ldap://dc1', $directory[1],
+            'CasProxyDirectoryTLS Off', 'CasProxyNTLMVerify Directory']],
+    ['delegation without keys',
+        qr/${here}CasProxyBackendAuth Delegate needs CasProxyKeytab/,
+        ['CasProxy On', @directory, 'CasProxyBackendAuth Delegate']],
+    ['a login nobody knows', qr/CasProxyBackendAuth .*"Digest" is not known.*Kerberos/,
+        ['CasProxy On', @directory, 'CasProxyBackendAuth Digest']],
     ['None beside Forms', qr/CasProxyAuth .*None trusts another module/,
         ['CasProxy On', @directory, 'CasProxyAuth None Forms']],
     ['a time without unit', qr/CasProxyFormsTimeout .*a number and its unit/,

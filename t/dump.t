@@ -27,6 +27,14 @@ like $text, qr/^\s+CasProxyAuth Forms$/m, 'the default, in so many words';
 like $text, qr/^\s+CasProxyFormsTimeout public=15m private=8h$/m,
     'times with their units';
 like $text, qr/^\s+CasProxyFormsTimeout public=4s private=8s$/m, 'and others';
+like $text, qr/^\s+CasProxyAuth Negotiate NTLM Basic$/m,
+    'the schemes, in the order of the offer';
+like $text, qr/^\s+CasProxyKeytab \S+front\.keytab$/m, 'the keytab';
+like $text, qr/^\s+CasProxyNTLMVerify Winbind$/m, 'who verifies';
+like $text, qr/^\s+CasProxyNTLMVerify Directory$/m, 'and elsewhere';
+like $text, qr{^\s+CasProxyNTLMVerify Winbind /usr/bin/ntlm_auth --configfile=\S+$}m,
+    "with the helper's own words";
+like $text, qr/#\s+CasProxyAuth Negotiate NTLM$/m, 'what an <If> would set';
 for my $front ('mail', 'f2007', 'f2019', 'ldif', 'clear', 'forms') {
     like $text, qr/<VirtualHost $front\.contoso\.test:\d+>/, "$front is told";
 }
@@ -41,7 +49,11 @@ for my $case (
     [ldif => 'CONTOSO\\bert', '/owa/'], ['clear-on' => 'ada', '/owa/'],
     [forms => 'ada', '/owa/'], [forms => 'ada', '/EWS/Exchange.asmx'],
     ['forms-silent' => 'clara', '/owa/'], ['forms-basic' => 'bert', '/ecp/'],
-    ['forms-short' => 'ada', '/owa/'], ['forms-nosso' => 'clara', '/owa/']) {
+    ['forms-short' => 'ada', '/owa/'], ['forms-nosso' => 'clara', '/owa/'],
+    [in => 'ada', '/owa/'], [in => 'clara', '/EWS/Exchange.asmx'],
+    ['in-dir' => 'bert', '/owa/'], ['in-words' => 'ada', '/owa/'],
+    ['in-krb' => 'ada', '/Microsoft-Server-ActiveSync'],
+    ['in-ntlm' => 'bert', '/owa/'], ['in-default' => 'ada', '/owa/']) {
     my ($front, $user, $path) = @$case;
     my $host = "$front.contoso.test";
     my @ask = (user => $user, url => ($front =~ /^clear/ ? 'http' : 'https')

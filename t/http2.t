@@ -68,6 +68,41 @@ for my $size (12_000, 3_000_000) {
     is scalar(grep { $_->{http} eq $version } @answers), scalar @users,
         "all by HTTP/$version";
 }
+# Kerberos needs one request; NTLM needs a connection, so the stream is sent
+# back to HTTP/1.1, where curl goes by itself.
+at_the_door();
+{
+    my $r = h2('in', '/owa/', ticket => 'ada');
+    is "$r->{http} $r->{steps}", "$version 200", 'a ticket, in one leg';
+    is $r->header('X-User'), 'CONTOSO\\ada', 'is ada';
+    is h2('in', '/owa/', authorization => 'Negotiate YII=')->status, 401,
+        'a broken one';
+    my @answers = ask_each(map { ['in', "/owa/?n=$_", ticket => 'bert',
+        http2 => 1] } 1 .. 10);
+    is scalar(grep { ($_->header('X-User') // '') eq 'CONTOSO\\bert'
+        && $_->{http} eq $version } @answers), 10, 'ten streams of bert';
+    $r = h2('in', '/owa/');
+    is $r->status, 401, 'a stream without a ticket: 401';
+    is join(', ', map { s/ .*//r } $r->all('WWW-Authenticate')),
+        'Negotiate, NTLM, Basic', 'with all that is offered';
+    is h2('in', '/owa/', user => 'ada')->status, 200, 'Basic beside it';
+    for my $front ('in', 'in-dir') {
+      SKIP: {
+            need_winbind(1) if $front eq 'in';
+            $r = h2($front, '/owa/', ntlm => 'CONTOSO\\ada');
+            is $r->status, 200, "$front: NTLM" or diag $r->{error};
+            is $r->{http}, '1.1', "$front: over HTTP/1.1";
+            is $r->header('X-User'), 'CONTOSO\\ada', "$front: is ada";
+            my $mark = mark();
+            my $body = 'x' x 100_000;
+            $r = h2($front, '/owa/ev.owa', ntlm => 'CONTOSO\\bert',
+                body => $body);
+            is $r->header('X-User'), 'CONTOSO\\bert', "$front: POST";
+            is join(' ', map { $_->{body} } requests($mark)), length $body,
+                "$front: once, and whole";
+        }
+    }
+}
 # boris' backend is self-signed
 expect_errors(qr/CP0163/, qr/AH02039|AH00898|AH01084|AH01097/);
 finish();

@@ -163,13 +163,84 @@ sub in_the_clear {
             lines => [$HERE, 'CasProxyRequireTLS Off']);
 }
 
+# ---------------------------------------------- integrated, at the door
+
+# Fronts of t/negotiate.t and t/ntlm.t: name, CasProxy lines, lines of the
+# virtual host, further options of front(). All of them serve by the servers
+# that ask for no login, and tell who httpd thinks it is serving.
+sub doors {
+    my ($lab) = @_;
+    my $ad = $lab->{ad};
+    my $keytab = "CasProxyKeytab $ad->{FRONT_KEYTAB}";
+    my $all = 'CasProxyAuth Negotiate NTLM Basic';
+    my $directory = 'CasProxyNTLMVerify Directory';
+    my $words = 'CasProxyNTLMVerify Winbind /usr/bin/ntlm_auth'
+        . " --configfile=$ad->{SMB_CONF}";
+    my $clear = 'CasProxyRequireTLS Off';
+    my @inside = ("<If \"%{REMOTE_ADDR} == '127.0.0.1'\">",
+        '    CasProxyAuth Negotiate NTLM', '</If>');
+    return (
+        ['in', [$all, $keytab]],
+        ['in-dir', [$all, $keytab, $directory]],
+        ['in-krb', ['CasProxyAuth Negotiate', $keytab]],
+        ['in-ntlm', ['CasProxyAuth NTLM']],
+        ['in-words', ['CasProxyAuth Basic NTLM', $words]],
+        ['in-nokeytab', ['CasProxyAuth Negotiate Basic']],
+        ['in-foreign', [$all, "CasProxyKeytab $ad->{CAS_KEYTAB}"]],
+        ['in-default', [$keytab], [], auth => ''],
+        ['in-forms', ['CasProxyAuth Forms NTLM Negotiate', $keytab]],
+        ['in-elsewhere', [$all, $keytab, 'CasProxyDirectoryBase'
+            . " \"OU=Domain Controllers,$ad->{AD_BASE}\""]],
+        ['in-valid', [$all, $keytab], ['<Location />',
+            '    Require valid-user', '</Location>']],
+        ['in-ada', [$all, $keytab], ['<Location />',
+            '    Require user CONTOSO\\\\ada', '</Location>']],
+        ['in-if', ['CasProxyAuth Forms', $keytab], \@inside],
+        ['clear-behind', ['CasProxyAuth Forms', $keytab, $clear],
+            ['RemoteIPHeader X-Forwarded-For',
+                'RemoteIPInternalProxy 127.0.0.1', @inside], plain => 1],
+        ['clear-in', [$all, $keytab, $clear], ['RemoteIPHeader X-Forwarded-For',
+            'RemoteIPInternalProxy 127.0.0.1'], plain => 1],
+        ['clear-in2', [$all, $keytab, $clear], [], plain => 1],
+        ['clear-dir', [$all, $keytab, $clear, $directory], [], plain => 1]);
+}
+
+# The hosts that a Kerberos ticket is for.
+sub principals {
+    return map {"$_.contoso.test"} qw(in in-dir in-krb in-nokeytab in-default
+        in-forms in-elsewhere in-valid in-ada in-if clear-in);
+}
+
+sub at_the_door {
+    my ($lab) = @_;
+    return '' if !$lab->{ad};
+    local $lab->{exchange} = $lab->{door};
+    return join '', map {
+        my ($name, $lines, $vhost, @more) = @$_;
+        $lab->front($lab, $name,
+            lines => [$HERE, 'CasProxyBackendAuth None', @$lines],
+            vhost => ['Header always set X-User "expr=%{REMOTE_USER}"',
+                'Header always set X-Auth-Type "expr=%{AUTH_TYPE}"',
+                @{ $vhost // [] }], @more)
+    } doors($lab);
+}
+
+# What belongs to logging on behind the door is another file's.
+sub behind_the_door {
+    my ($lab) = @_;
+    return '' if !-e "$CaspLab::TOP/t/lib/CaspBackFronts.pm";
+    require CaspBackFronts;
+    return CaspBackFronts::all($lab);
+}
+
 sub all {
     my ($lab) = @_;
     documents($lab);
     $lab->tool('pki.py', "$lab->{run}/otherca", 'other', 'other');
     return join '', modes($lab), versions($lab), vouched($lab),
         towards_backends($lab), authorized($lab), by_form($lab),
-        in_munich($lab), in_the_clear($lab);
+        in_munich($lab), in_the_clear($lab), at_the_door($lab),
+        behind_the_door($lab);
 }
 
 1;
