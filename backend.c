@@ -241,7 +241,7 @@ static int run(request_rec *r, casp_request_t *rq)
         if (!rq->seen && r->headers_out != before && rc >= 400)
             rq->after = judge_overridden(r, rq, rc);
         rq->trying = false;
-        casp_backlogin_done(r, rq);
+        casp_backlogin_done(rq);
         if (rq->after == CASP_AFTER_SERVED)
             return rc;
         forget_answer(r);

@@ -138,7 +138,7 @@ void casp_backlogin_headers(request_rec *r, casp_request_t *rq);
  */
 casp_after_e casp_backlogin_judge(request_rec *r, casp_request_t *rq);
 /** mod_proxy is through with it: the lease goes back. */
-void casp_backlogin_done(request_rec *r, casp_request_t *rq);
+void casp_backlogin_done(casp_request_t *rq);
 
 /* ---- mapping.c */
 

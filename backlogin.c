@@ -29,6 +29,7 @@
 #include <apr_base64.h>
 #include <apr_strings.h>
 
+#include <http_main.h>
 #include <util_filter.h>
 
 #include <openssl/evp.h>
@@ -66,24 +67,31 @@ apr_status_t casp_backlogin_child_init(void)
     return leases ? APR_SUCCESS : APR_ENOMEM;
 }
 
+static void forget_user(const casp_guid_t *user)
+{
+    for (server_rec *s = ap_server_conf; s; s = s->next)
+        if (casp_vhost_of(s)->gss)
+            casp_gss_forget(casp_vhost_of(s)->gss, user);
+    if (leases)
+        casp_leases_drop(leases, user);
+}
+
 void casp_backlogin_tick(apr_time_t now)
 {
+    casp_runtime_logoffs(forget_user);
     if (leases)
         casp_leases_tick(leases, now);
 }
 
-void casp_backlogin_forget(request_rec *r, casp_request_t *rq)
+void casp_backlogin_forget(casp_request_t *rq)
 {
     if (!rq->own)
         return;
-    if (rq->vhost->gss)
-        casp_gss_forget(rq->vhost->gss, &rq->own->user);
-    if (leases)
-        casp_leases_drop(leases, &rq->own->user);
+    forget_user(&rq->own->user);
+    casp_runtime_logged_off(&rq->own->user);
     if (rq->jar_id)
         casp_jar_put(rq->vhost->jar, rq->jar_id, rq->jar_id_len, NULL,
                      apr_time_now());
-    (void)r;
 }
 
 /* ------------------------------------------------------------------ whose */
@@ -816,11 +824,12 @@ casp_after_e casp_backlogin_judge(request_rec *r, casp_request_t *rq)
     return after;
 }
 
-void casp_backlogin_done(request_rec *r, casp_request_t *rq)
+void casp_backlogin_done(casp_request_t *rq)
 {
     carried_t *c = rq->lease ? casp_lease_carries(rq->lease) : NULL;
 
-    (void)r;
+    if (rq->signed_out) /* before the lease goes back, which then ends too */
+        casp_backlogin_forget(rq);
     if (!rq->lease)
         return;
     casp_lease_put(leases, rq->lease, c && c->in && c->sent, apr_time_now());

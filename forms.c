@@ -429,7 +429,7 @@ static void end_session(request_rec *r, casp_request_t *rq, const char *why)
                          apr_time_now()
                              + apr_time_from_sec(timeout + timeout / 2 + 1));
     casp_runtime_count(CASP_COUNT_SESSION_ENDED);
-    casp_backlogin_forget(r, rq);
+    casp_backlogin_forget(rq);
     rq->forget = true;
     rq->cookie = NULL;
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
@@ -536,6 +536,7 @@ static int sign_out(request_rec *r, casp_request_t *rq)
 
 int casp_forms_signed_out(request_rec *r, casp_request_t *rq)
 {
+    casp_backlogin_forget(rq);
     casp_answer_decide(r, rq, CASP_ACTION_LOGON, "signed-out", RULE,
                        HTTP_MOVED_TEMPORARILY);
     return redirect(r, rq, page_url(r, rq, NULL, CASP_WHY_LOGGED_OFF));

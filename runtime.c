@@ -81,9 +81,20 @@ typedef struct {
     casp_org_shared_t *shared;
 } org_slot_t;
 
+/* Who signed out, told to the other children: what they keep of that user's
+ * logins at backends goes too.  Whoever finds more news than there is room for
+ * misses the oldest, and keeps those until their own time is over. */
+#define LOGOFFS 256
+typedef struct {
+    volatile apr_uint32_t stamp; /* its number + 1, once it is written */
+    casp_guid_t user;
+} logoff_t;
+
 /* Everything shared between children of one generation. */
 typedef struct {
     volatile apr_uint32_t counters[CASP_COUNT_MAX];
+    volatile apr_uint32_t logoffs; /* how many there have been */
+    logoff_t logoff[LOGOFFS];
     casp_org_shared_t orgs[MAX_ORGS];
 } shared_t;
 
@@ -105,6 +116,7 @@ static struct {
     int nfree;
     void *volatile ticking[MAX_ORGS]; /* mutexes, held by each tick */
     volatile int ending;
+    apr_uint32_t logoffs; /* heard of; the first organisation's tick only */
 } child;
 
 /* ------------------------------------------------------------- counters */
@@ -113,6 +125,36 @@ void casp_runtime_count(int what)
 {
     if (parent.shared && what >= 0 && what < CASP_COUNT_MAX)
         apr_atomic_inc32(&parent.shared->counters[what]);
+}
+
+void casp_runtime_logged_off(const casp_guid_t *user)
+{
+    apr_uint32_t n;
+    logoff_t *at;
+
+    if (!parent.shared)
+        return;
+    n = apr_atomic_inc32(&parent.shared->logoffs);
+    at = &parent.shared->logoff[n % LOGOFFS];
+    apr_atomic_set32(&at->stamp, 0);
+    at->user = *user;
+    apr_atomic_set32(&at->stamp, n + 1);
+}
+
+void casp_runtime_logoffs(void (*visit)(const casp_guid_t *user))
+{
+    apr_uint32_t now = apr_atomic_read32(&parent.shared->logoffs);
+
+    if (now - child.logoffs > LOGOFFS)
+        child.logoffs = now - LOGOFFS;
+    for (; child.logoffs != now; child.logoffs++) {
+        logoff_t *at = &parent.shared->logoff[child.logoffs % LOGOFFS];
+        casp_guid_t user = at->user;
+
+        if (apr_atomic_read32(&at->stamp) != child.logoffs + 1)
+            return; /* being written; at the next tick */
+        visit(&user);
+    }
 }
 
 const unsigned char *casp_runtime_key(void)

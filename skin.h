@@ -184,6 +184,11 @@ typedef struct {
 void casp_runtime_flights(void (*visit)(void *baton,
                                         const casp_flight_t *flight),
                           void *baton);
+/** A user has signed out: let all children know. */
+void casp_runtime_logged_off(const casp_guid_t *user);
+/** Call back for everybody who has since this was asked last in this child;
+ *  by one thread. */
+void casp_runtime_logoffs(void (*visit)(const casp_guid_t *user));
 /** The key of this start: HMAC of the redirection marker; 32 bytes. */
 const unsigned char *casp_runtime_key(void);
 
@@ -316,7 +321,7 @@ apr_status_t casp_backend_child_init(apr_pool_t *p, server_rec *s);
 /** Make the request mod_proxy's: handler, URL of the first candidate. */
 void casp_backend_prepare(request_rec *r, casp_request_t *rq);
 /** A user's logins at backends are over: a sign-out, a changed password. */
-void casp_backlogin_forget(request_rec *r, casp_request_t *rq);
+void casp_backlogin_forget(casp_request_t *rq);
 /** The handler: try the candidates. */
 int casp_backend_handler(request_rec *r, casp_request_t *rq);
 /** Once a second: workers that nobody needs any more. */

@@ -120,6 +120,22 @@ for my $front (sort keys %way) {
 
 # ------------------------------------ NTLM: one handshake for many requests
 
+{   # a sign-out ends them, in whichever child they are
+    my $ask = sub {
+        my @o = door('Forms', 'ntlm', 'erik');
+        my $mark = mark();
+        at('ntlm', '/owa/', @o) for 1 .. $many * 4;
+        return (\@o, map { $_->{connection} } requests($mark));
+    };
+    my ($o, @before) = $ask->();
+    my %old = map { $_ => 1 } @before;
+    is at('ntlm', '/owa/logoff.owa', @$o)->status, 302, 'NTLM: signed out';
+    select undef, undef, undef, 1.5; # each child hears of it at its next tick
+    my (undef, @after) = $ask->();
+    is scalar @after, $many * 4, 'NTLM: served after another logon';
+    is scalar(grep { $old{$_} } @after), 0,
+        'NTLM: over no connection from before the sign-out';
+}
 for my $front ('ntlm', 'novia') {
     my ($mark, $from) = (mark(), CaspBackFronts::answered($iis));
     my @answers = at_each(map { [$front, "/owa/?n=$_", user => 'anna'] }
