@@ -87,8 +87,9 @@ static casp_wire_e send_token(exchange_t *x, const gss_buffer_desc *token)
     char *diag = NULL;
     ber_bvfree(x->said);
     x->said = NULL;
-    casp_wire_e wire = casp_dirwire_sasl(x->link, "GSSAPI", &cred, x->deadline,
-                                         &x->code, &diag, &x->said, x->why);
+    casp_wire_e wire =
+        casp_dirwire_sasl(x->link, "", "GSSAPI", &cred, x->deadline, &x->code,
+                          &diag, &x->said, x->why);
     if (wire == CASP_WIRE_OK && x->code != LDAP_SUCCESS
         && x->code != LDAP_SASL_BIND_IN_PROGRESS) {
         wire = x->code == LDAP_BUSY || x->code == LDAP_UNAVAILABLE

@@ -185,7 +185,7 @@ static casp_wire_e relay_token(casp_link_t *link, apr_time_t deadline,
     char *diag = NULL;
     memset(r->told, 0, sizeof(*r->told));
     r->outcome = CASP_RELAY_UNAVAILABLE;
-    casp_wire_e wire = casp_dirwire_sasl(link, MECHANISM, &cred, deadline,
+    casp_wire_e wire = casp_dirwire_sasl(link, "", MECHANISM, &cred, deadline,
                                          &code, &diag, &said, why);
     if (said && said->bv_len > 0 && said->bv_len <= TOKEN_MAX) {
         r->told->out = apr_pmemdup(r->p, said->bv_val, said->bv_len);

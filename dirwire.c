@@ -123,16 +123,18 @@ casp_wire_e casp_dirwire_unsent(casp_link_t *link, int code,
     return casp_dirwire_broken(link, deadline);
 }
 
-casp_wire_e casp_dirwire_sasl(casp_link_t *link, const char *mechanism,
-                              const struct berval *cred, apr_time_t deadline,
-                              int *code, char **diag, struct berval **said,
-                              casp_dirwhy_t *why)
+casp_wire_e casp_dirwire_sasl(casp_link_t *link, const char *name,
+                              const char *mechanism, const struct berval *cred,
+                              apr_time_t deadline, int *code, char **diag,
+                              struct berval **said, casp_dirwhy_t *why)
 {
     int msgid = -1;
     *diag = NULL;
-    *said = NULL;
+    if (said != NULL) {
+        *said = NULL;
+    }
     int rc =
-        ldap_sasl_bind(link->ld, "", mechanism,
+        ldap_sasl_bind(link->ld, name, mechanism,
                        (struct berval *)(uintptr_t)cred, NULL, NULL, &msgid);
     if (rc != LDAP_SUCCESS) {
         return casp_dirwire_unsent(link, rc, deadline, why);
@@ -148,7 +150,7 @@ casp_wire_e casp_dirwire_sasl(casp_link_t *link, const char *mechanism,
         casp_dirwire_say(why, "the answer to the bind is not LDAP");
         wire = casp_dirwire_broken(link, deadline);
     }
-    else {
+    else if (said != NULL) {
         /* What it returns is the bind's own result. */
         (void)ldap_parse_sasl_bind_result(link->ld, msg, said, 0);
     }
@@ -156,34 +158,15 @@ casp_wire_e casp_dirwire_sasl(casp_link_t *link, const char *mechanism,
     return wire;
 }
 
-/* Send a bind and wait for its result code and diagnostic text. */
 casp_wire_e casp_dirwire_bind(casp_link_t *link, const char *name,
                               const char *mechanism, const char *secret,
                               apr_time_t deadline, int *code, char **diag,
                               casp_dirwhy_t *why)
 {
     /* libldap only reads it: there is no copy of ours to be wiped. */
-    struct berval cred = {strlen(secret), (char *)(uintptr_t)secret};
-    int msgid = -1;
-    *diag = NULL;
-    int rc =
-        ldap_sasl_bind(link->ld, name, mechanism, &cred, NULL, NULL, &msgid);
-    if (rc != LDAP_SUCCESS) {
-        return casp_dirwire_unsent(link, rc, deadline, why);
-    }
-    LDAPMessage *msg;
-    casp_wire_e wire = casp_dirwire_receive(link, msgid, deadline, &msg, why);
-    if (wire != CASP_WIRE_OK) {
-        return wire;
-    }
-    if (ldap_msgtype(msg) != LDAP_RES_BIND
-        || ldap_parse_result(link->ld, msg, code, NULL, diag, NULL, NULL, 0)
-               != LDAP_SUCCESS) {
-        casp_dirwire_say(why, "the answer to the bind is not LDAP");
-        wire = casp_dirwire_broken(link, deadline);
-    }
-    ldap_msgfree(msg);
-    return wire;
+    const struct berval cred = {strlen(secret), (char *)(uintptr_t)secret};
+    return casp_dirwire_sasl(link, name, mechanism, &cred, deadline, code,
+                             diag, NULL, why);
 }
 
 /* --------------------------------------------------------------- opening */

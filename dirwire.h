@@ -137,11 +137,11 @@ casp_wire_e casp_dirwire_bind(casp_link_t *link, const char *name,
                               casp_dirwhy_t *why);
 
 /** The same for one step of SASL; @a said: the server's token, or NULL
- *  (ber_bvfree it). */
-casp_wire_e casp_dirwire_sasl(casp_link_t *link, const char *mechanism,
-                              const struct berval *cred, apr_time_t deadline,
-                              int *code, char **diag, struct berval **said,
-                              casp_dirwhy_t *why);
+ *  (ber_bvfree it); nobody wants it where @a said itself is NULL. */
+casp_wire_e casp_dirwire_sasl(casp_link_t *link, const char *name,
+                              const char *mechanism, const struct berval *cred,
+                              apr_time_t deadline, int *code, char **diag,
+                              struct berval **said, casp_dirwhy_t *why);
 
 /** What an operator can do about a result code: "; ..." or "". */
 const char *casp_dirwire_remedy(int code);
