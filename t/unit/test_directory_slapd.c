@@ -531,7 +531,9 @@ static void test_dead_first(void **state)
     for (int i = 0; i < 5; i++) {
         assert_int_equal(find_many(&w, &why), ENTRIES);
     }
-    assert_int_equal(casp_directory_stats(w.dir)->failures, 1);
+    /* it rests after that; a second connector may have been on its way to it
+     * already, on a machine that is slow */
+    assert_in_range(casp_directory_stats(w.dir)->failures, 1, 2);
     world_end(&w);
 }
 
