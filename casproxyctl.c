@@ -66,6 +66,8 @@ static const char usage[] =
     "CasProxy lines as they stand in a virtual host; - reads standard input,\n"
     "for example what httpd -t -D DUMP_CASPROXY prints, with --vhost NAME.\n"
     "--directory overrides CasProxyDirectory, as in ldif:/path/export.ldif.\n"
+    "--url is a path or an address; imap://HOST, pop3://HOST and smtp://HOST\n"
+    "stand for what a mail proxy asks. --method is POST for ActiveSync.\n"
     "--auth says how the user is authenticated; forms is the moment of the\n"
     "logon. Without it CasProxyAuth says so: the first of forms, basic,\n"
     "negotiate and ntlm that it allows.\n"
@@ -417,12 +419,34 @@ static const char *location_path(apr_pool_t *p, const char *target)
     return path;
 }
 
+/* What the URL is: one of httpd's, or "imap://host", a mail proxy's question.
+ */
+static casp_url_t url_of(const casp_ctl_explain_t *e)
+{
+    casp_url_t u;
+    if (!e->ask.mail || !casp_protocol_mail(e->ask.target, &u)) {
+        casp_protocol_parse(e->p, e->ask.target, &u);
+    }
+    return u;
+}
+
 /* "/path" or "http(s)://host/path": scheme, host and target of the request. */
 static int split_url(casp_ctl_explain_t *e, const char **host)
 {
     const char *url = apr_pstrmemdup(e->p, e->o.url, strcspn(e->o.url, "#"));
     bool http = !apr_cstr_casecmpn(url, "http://", 7);
     e->ask.https = !http;
+    casp_url_t mail;
+    e->ask.mail = casp_protocol_mail(url, &mail);
+    if (e->ask.mail) {
+        const char *start = strstr(url, "://") + 3;
+        *host = apr_pstrmemdup(e->p, start, strcspn(start, "/?"));
+        e->ask.https = true; /* its TLS is the mail proxy's */
+        e->ask.target = url;
+        return **host ? 0
+                      : wrong("--url \"%s\" names no host",
+                              casp_ctl_plain(e->p, url));
+    }
     if (http || !apr_cstr_casecmpn(url, "https://", 8)) {
         const char *start = url + (http ? 7 : 8);
         apr_size_t len = strcspn(start, "/?");
@@ -452,8 +476,7 @@ static int set_auth(casp_ctl_explain_t *e)
                  {"ntlm", CASP_BY_NTLM},
                  {"negotiate", CASP_BY_NEGOTIATE}};
     if (!e->o.auth) {
-        casp_url_t url;
-        casp_protocol_parse(e->p, e->ask.target, &url);
+        casp_url_t url = url_of(e);
         int schemes = casp_settings_schemes(e->d->auth, e->s->keytab != NULL,
                                             url.protocol);
         /* EWS takes a session, but no form leads there */
@@ -476,6 +499,12 @@ static int set_auth(casp_ctl_explain_t *e)
     return wrong("--auth \"%s\" is not known here; write forms, basic, ntlm "
                  "or negotiate",
                  casp_ctl_plain(e->p, e->o.auth));
+}
+
+/* What a client of the protocol would use; a device's GET is refused. */
+static const char *usual_method(const casp_ctl_explain_t *e)
+{
+    return url_of(e).protocol == CASP_PROTO_EAS ? "POST" : "GET";
 }
 
 /* The address by which this machine's site is found, where no directive says
@@ -517,14 +546,14 @@ static int make_ask(casp_ctl_explain_t *e)
     if (rc) {
         return rc;
     }
-    const char *path = location_path(e->p, e->ask.target);
-    if (!casp_protocol_claims(path)) {
+    const char *path = e->ask.mail ? "/" : location_path(e->p, e->ask.target);
+    if (!e->ask.mail && !casp_protocol_claims(path)) {
         return wrong("%s belongs to no Exchange protocol: mod_casproxy "
                      "declines it, and another module may serve it",
                      casp_ctl_plain(e->p, path));
     }
     e->d = casp_config_dir_for(e->p, &e->config, path);
-    if (e->d->mode == CASP_MODE_OFF) {
+    if (e->d->mode == CASP_MODE_OFF && !e->ask.mail) {
         wrong("warning: CasProxy is Off for this path, so httpd serves it "
               "without us; this is what would happen with CasProxy On");
     }
@@ -535,7 +564,7 @@ static int make_ask(casp_ctl_explain_t *e)
                   : e->s->external_url
                       ? casp_url_host(e->p, e->s->external_url)
                       : "localhost";
-    e->ask.method = e->o.method ? e->o.method : "GET";
+    e->ask.method = e->o.method ? e->o.method : usual_method(e);
     e->ask.headers = e->o.headers;
     e->ask.user = e->o.user;
     e->ask.on_paper = true;

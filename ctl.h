@@ -53,6 +53,10 @@ bool casp_ctl_check(casp_ctl_explain_t *e);
 /** Its part about NTLM. @a in: users may come so; @a out: backends want it */
 void casp_ctl_check_ntlm(casp_checkup_t *c, const casp_settings_t *s, bool in,
                          bool out);
+/** Its part about Outlook Anywhere: what older servers need before a newer
+ *  front (S004), and what they must not have (S002). */
+void casp_ctl_check_rpc(casp_checkup_t *c, const casp_settings_t *s,
+                        const casp_topology_t *t);
 /** The user that httpd runs as, in all likelihood; NULL: none known. */
 const struct passwd *casp_ctl_httpd_user(void);
 bool casp_ctl_may_read(const struct passwd *pw, const struct stat *st);

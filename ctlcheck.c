@@ -748,6 +748,9 @@ bool casp_ctl_check(casp_ctl_explain_t *e)
     check_user(k);
     /* where no backend is known, any may want it */
     casp_ctl_check_ntlm(&k->c, e->s, k->ntlm_in, !k->t || k->ntlm_out);
+    if (k->t) {
+        casp_ctl_check_rpc(&k->c, e->s, k->t);
+    }
     print_all(k);
     if (k->t) {
         casp_topology_unref(k->t);

@@ -166,8 +166,7 @@ void casp_ctl_print_json(const casp_ctl_explain_t *e)
 
 /* In a person's words; in the order of casp_action_e. */
 static const char *const meanings[CASP_ACTION_COUNT] = {
-    [CASP_ACTION_DIRECT] =
-        "proxied to a server of the mailbox's version in this site",
+    [CASP_ACTION_DIRECT] = "proxied to a server in this front's own site",
     [CASP_ACTION_PROXY] =
         "proxied to a Client Access server in the mailbox's site",
     [CASP_ACTION_PROXY_BACKEND] =
@@ -181,6 +180,8 @@ static const char *const meanings[CASP_ACTION_COUNT] = {
     [CASP_ACTION_EAS_REDIRECT] = "a 451 that tells the device its new address",
     [CASP_ACTION_AUTODISCOVER_REDIRECT] =
         "a redirection to the other Autodiscover service",
+    [CASP_ACTION_AUTODISCOVER_ANSWER] =
+        "answered by this front, from what the directory says",
     [CASP_ACTION_LOGON] = "the person must log on first",
     [CASP_ACTION_DENY] = "refused; nothing reaches a backend",
     [CASP_ACTION_ERROR] = "cannot be served; the person is told why",
@@ -297,27 +298,45 @@ static void print_problems(const casp_ctl_explain_t *e)
     }
 }
 
-void casp_ctl_print_text(const casp_ctl_explain_t *e)
+static void print_request(const casp_ctl_explain_t *e)
 {
     const casp_verdict_t *v = &e->v;
-    printf("%s %s://%s%s (%s) for %s, authenticated by %s\n",
-           casp_ctl_plain(e->p, e->ask.method),
-           e->ask.https ? "https" : "http", casp_ctl_plain(e->p, e->ask.host),
-           casp_ctl_plain(e->p, e->ask.target),
+    if (strstr(e->ask.target, "://")) {
+        printf("%s", casp_ctl_plain(e->p, e->ask.target));
+    }
+    else {
+        printf("%s %s://%s%s", casp_ctl_plain(e->p, e->ask.method),
+               e->ask.https ? "https" : "http",
+               casp_ctl_plain(e->p, e->ask.host),
+               casp_ctl_plain(e->p, e->ask.target));
+    }
+    printf(" (%s) for %s, authenticated by %s\n",
            casp_protocol_name(v->url.protocol),
            casp_ctl_plain(e->p, v->user ? v->user : e->o.user),
            casp_by_name(e->ask.by));
+}
+
+static void print_warning(const casp_decision_t *d)
+{
+    const casp_reason_t *r = casp_decision_reason(d->warning);
+    if (d->warning) {
+        bool hop = !strcmp(d->warning, "double-hop");
+        printf("  warning   %s%s\n            %s\n", d->warning,
+               hop ? ": on the wire it is one 401, not this proxying." : "",
+               r ? r->text : "");
+    }
+}
+
+void casp_ctl_print_text(const casp_ctl_explain_t *e)
+{
+    const casp_verdict_t *v = &e->v;
+    print_request(e);
     print_mailbox(e);
     printf("  front     Exchange %s, site %s\n",
            casp_front_name((casp_front_e)e->s->front),
            casp_ctl_plain(e->p, v->front_site));
     print_decision(e);
-    if (v->decision.warning) {
-        const casp_reason_t *r = casp_decision_reason(v->decision.warning);
-        printf("  warning   %s: on the wire it is one 401, not this proxying."
-               "\n            %s\n",
-               v->decision.warning, r ? r->text : "");
-    }
+    print_warning(&v->decision);
     if (v->detail) {
         printf("  detail    %s\n", casp_ctl_plain(e->p, v->detail));
     }

@@ -6,17 +6,17 @@
  * Read it from top to bottom: the first rule whose front, mailbox version and
  * protocol fit, whose needed facts all hold and whose forbidden ones do not,
  * is the decision.  The sources are S000 (the Exchange 2007 CAS proxy page),
- * S001 (cross-site silent redirection in 2010 SP2), S003 (overview of 2007's
- * proxying and redirection), MS (Microsoft's other documentation), OBS
- * (behaviour of later builds seen from outside); "ours" marks a cell that
- * none of them states and that we had to choose.
+ * S001 (cross-site silent redirection in 2010 SP2), S002 (migration from 2007
+ * to 2010, and its clients), S003 (overview of 2007's proxying and
+ * redirection), S004 (Outlook Anywhere behind 2013), MS (Microsoft's other
+ * documentation), OBS (behaviour of later builds seen from outside); "ours"
+ * marks a cell that none of them states and that we had to choose, "ours from
+ * 2013" one that is a source's for older fronts only.
  *
  * Must not: have a clock, do I/O, know the topology, settings or httpd.
  */
 
 #include "decision.h"
-
-#include <string.h>
 
 /* Masks, so that a row fits a line.  F: fronts, M: mailboxes, P: paths. */
 #define F(f) (1u << CASP_F##f)
@@ -43,12 +43,16 @@
 #define OWA PROTO(OWA)
 #define ECP PROTO(ECP)
 #define EAS PROTO(EAS)
+#define EWS PROTO(EWS)
+#define OAB PROTO(OAB)
+#define RPC PROTO(RPC)
 #define MAPI PROTO(MAPI)
+#define SHELL PROTO(POWERSHELL)
 #define DISCO PROTO(AUTODISCOVER)
-#define MACHINES                                             \
-    (PROTO(EWS) | PROTO(OAB) | PROTO(RPC) | MAPI | PROTO(UM) \
-     | PROTO(POWERSHELL))
-#define OTHERS (ECP | EAS | DISCO | MACHINES)
+#define POPIMAP (PROTO(POP3) | PROTO(IMAP4))
+#define SMTP PROTO(SMTP)
+#define MACHINES (EWS | OAB | RPC | MAPI | PROTO(UM) | SHELL | POPIMAP | SMTP)
+#define REST (DISCO | MACHINES) /* never led elsewhere, but Autodiscover */
 #define EXCHANGE LEGACY(EXCHANGE)
 #define EXCHWEB LEGACY(EXCHWEB)
 #define PUBLIC LEGACY(PUBLIC)
@@ -78,6 +82,10 @@ static const casp_rule_t rules[] = {
     { "not-published", "ours", EARLY, FALL, MALL, PALL, K(NOT_PUBLISHED), 0,
       A(DENY), "not-published", TO(NONE), false,
       "A protocol outside CasProxyPublish is not there." },
+    { "autodiscover-tls", "MS", EARLY, FALL, MALL, DISCO,
+      K(PLAIN_HTTP) | K(CAN_MOVE), 0, A(AUTODISCOVER_REDIRECT),
+      "tls-required", TO(HTTPS_HERE), true,
+      "Clients ask autodiscover.DOMAIN by plain http for this very 302." },
     { "tls-page", "ours", EARLY, FALL, MALL, PALL,
       K(PLAIN_HTTP) | K(PAGE_LOAD), 0, A(SILENT_REDIRECT), "tls-required",
       TO(HTTPS_HERE), false, "A page asked for by plain http moves to https."},
@@ -101,6 +109,12 @@ static const casp_rule_t rules[] = {
     { "account-disabled", "ours", MAIN, FALL, MALL, PALL, K(DISABLED), 0,
       A(ERROR), "account-disabled", TO(NONE), false,
       "A disabled account is not served." },
+    { "eas-method", "OBS", MAIN, FALL, MALL, EAS, K(EAS_METHOD), 0, A(DENY),
+      "eas-method", TO(NONE), false,
+      "Devices use POST and OPTIONS; a browser that tries gets a 405." },
+    { "autodiscover-answer", "ours", MAIN, FALL, MALL, DISCO, K(ANSWER), 0,
+      A(AUTODISCOVER_ANSWER), "autodiscover-answered-here", TO(NONE), false,
+      "CasProxyAutodiscover Answer: POX is answered from the topology." },
     { "mailbox-unknown", "ours", MAIN, FALL, MALL, PALL & ~PUBLIC,
       K(MAILBOX_UNKNOWN), 0, A(ERROR), "mailbox-unknown", TO(NONE), false,
       "The mailbox named in the URL does not exist." },
@@ -115,6 +129,9 @@ static const casp_rule_t rules[] = {
     { "eas-disabled", "OBS", MAIN, FALL, MALL, EAS, K(EAS_OFF), 0, A(ERROR),
       "eas-disabled", TO(NONE), false,
       "ActiveSync is switched off for this mailbox." },
+    { "mail-disabled", "ours", MAIN, FALL, MALL, POPIMAP, K(MAIL_OFF), 0,
+      A(ERROR), "mail-protocol-disabled", TO(NONE), false,
+      "POP3 or IMAP4 is switched off for this mailbox." },
     { "database-unknown", "ours", MAIN, FALL, MALL, PALL & ~PUBLIC,
       K(DATABASE_UNKNOWN), 0, A(ERROR), "database-unknown", TO(NONE), false,
       "homeMDB names a database that the organisation does not have." },
@@ -174,9 +191,36 @@ static const casp_rule_t rules[] = {
     { "f13-newer", "ours", MAIN, F(2013), M(2019), PALL & ~PUBLIC, 0, 0,
       A(ERROR), "mailbox-newer-than-front", TO(NONE), false,
       "2013 proxies one version up, to 2016, and no further." },
-    { "f7-newer-other", "ours", MAIN, F7, M10UP, OTHERS, 0, 0, A(ERROR),
+    { "f7-eas-newer", "MS", MAIN, F7, M10, EAS, K(EXTERNAL),
+      K(EXTERNAL_HERE), A(EAS_REDIRECT), "mailbox-newer-than-front",
+      TO(EXTERNAL), false,
+      "A 2007 front cannot serve the device; its new CAS has a name." },
+    { "f7-eas-newest", "ours", MAIN, F7, M13, EAS, K(EXTERNAL),
+      K(EXTERNAL_HERE), A(EAS_REDIRECT), "mailbox-newer-than-front",
+      TO(EXTERNAL), false, "The same for what came after 2010." },
+    { "f7-eas-nowhere", "ours", MAIN, F7, M10UP, EAS, 0, 0, A(ERROR),
       "mailbox-newer-than-front", TO(NONE), false,
-      "A 2007 front cannot serve a newer mailbox; only OWA redirects." },
+      "Nowhere to send the device: 403." },
+    { "f7-autodiscover-newer", "MS", MAIN, F7, M10, DISCO, K(EXTERNAL),
+      K(EXTERNAL_HERE), A(AUTODISCOVER_REDIRECT), "mailbox-newer-than-front",
+      TO(EXTERNAL), true,
+      "2007 SP2 sends Autodiscover to the 2010 CAS: the host of its EWS, "
+      "else OWA, ExternalURL." },
+    { "f7-autodiscover-newest", "ours", MAIN, F7, M13, DISCO, K(EXTERNAL),
+      K(EXTERNAL_HERE), A(AUTODISCOVER_REDIRECT), "mailbox-newer-than-front",
+      TO(EXTERNAL), true, "The same for what came after 2010." },
+    { "f7-autodiscover-here", "ours", MAIN, F7, M10UP, DISCO,
+      K(EXTERNAL_HERE), 0, A(ERROR), "target-is-this-host", TO(NONE), false,
+      "The newer CAS has our own name." },
+    { "f7-ecp-newer-here", "ours", MAIN, F7, M10UP, ECP, K(EXTERNAL_HERE), 0,
+      A(ERROR), "target-is-this-host", TO(NONE), false,
+      "The newer CAS has our own name." },
+    { "f7-ecp-newer", "ours", MAIN, F7, M10UP, ECP, K(EXTERNAL), 0,
+      A(MANUAL_REDIRECT), "mailbox-newer-than-front", TO(EXTERNAL), false,
+      "As /owa: a link to the newer CAS." },
+    { "f7-newer-other", "ours", MAIN, F7, M10UP, ECP | REST, 0, 0, A(ERROR),
+      "mailbox-newer-than-front", TO(NONE), false,
+      "A 2007 front cannot serve a newer mailbox, nor proxy to its CAS." },
 
     /* ---------------------------------------------- old paths, 2007 front */
     { "f7-exchange-integrated", "S000", MAIN, F7, MALL, EXCHANGE,
@@ -216,6 +260,75 @@ static const casp_rule_t rules[] = {
     { "f10-old-path-2007", "ours", MAIN, F10UP, M7, OLDMAIL, 0, K(WEBDAV),
       A(SILENT_REDIRECT), "legacy-path", TO(OWA_HERE), false,
       "Newer fronts lead 2007's old paths to /owa." },
+
+    /* --------------------- what servers of the front's own version answer */
+    { "f10-autodiscover-2007", "S002", MAIN, F10, M7, DISCO, K(STANDIN), 0,
+      A(DIRECT), "older-mailbox-answered-here", TO(STANDIN), false,
+      "A 2010 CAS answers for a 2007 mailbox, with 2007's URLs." },
+    { "autodiscover-older", "ours", MAIN, F7 | F10, M3, DISCO, K(STANDIN), 0,
+      A(DIRECT), "older-mailbox-answered-here", TO(STANDIN), false,
+      "2003 has no Autodiscover; the front's own version answers for it." },
+    { "f13-autodiscover-older", "ours", MAIN, F13, M7 | M10, DISCO,
+      K(STANDIN), 0, A(DIRECT), "older-mailbox-answered-here", TO(STANDIN),
+      false, "From 2013 on new servers answer for older mailboxes." },
+    { "autodiscover-endpoint", "ours", MAIN, FALL, M7UP, DISCO,
+      K(TOO_OLD) | K(STANDIN), 0, A(DIRECT), "older-mailbox-answered-here",
+      TO(STANDIN), false,
+      "SOAP needs 2010, JSON 2016: a server here that has it." },
+    { "autodiscover-too-old", "ours", MAIN, FALL, M7UP, DISCO, K(TOO_OLD), 0,
+      A(ERROR), "autodiscover-too-old", TO(NONE), false,
+      "None has it: clients go on with the POX." },
+    { "rpc-2003", "ours", MAIN, F7 | F10, M3, RPC, K(STANDIN), 0, A(DIRECT),
+      "older-mailbox-answered-here", TO(STANDIN), false,
+      "RPC over HTTP to a 2003 mailbox: by a CAS of the front's site." },
+    { "f10-rpc-2007", "S002", MAIN, F10, M7, RPC, K(STANDIN),
+      K(STANDIN_THERE), A(DIRECT), "older-mailbox-answered-here",
+      TO(STANDIN), false,
+      "2010's /rpc goes to the 2007 mailbox role, never to the 2007 CAS." },
+    { "f10-rpc-2007-there", "ours", MAIN, F10, M7, RPC, K(STANDIN), 0,
+      A(PROXY), "older-mailbox-answered-here", TO(STANDIN), false,
+      "The same by a 2010 CAS of the mailbox's site, where ours has none." },
+    { "f10-rpc-2007-none", "ours", MAIN, F10, M7, RPC, 0, 0, A(ERROR),
+      "no-rpc-server", TO(NONE), false,
+      "No 2010 CAS, and the 2007 one is not asked." },
+    { "powershell-2007", "ours", MAIN, F7, M3 | M7, SHELL, 0, 0, A(ERROR),
+      "no-powershell", TO(NONE), false, "2007 has no remote PowerShell." },
+    { "f10-powershell", "ours", MAIN, F10, M3 | M7 | M10, SHELL, K(STANDIN),
+      0, A(DIRECT), "older-mailbox-answered-here", TO(STANDIN), false,
+      "A 2010 front's own site, wherever the mailbox is." },
+    { "f13-powershell-older", "ours", MAIN, F13, M3 | M7, SHELL, K(STANDIN),
+      0, A(DIRECT), "older-mailbox-answered-here", TO(STANDIN), false,
+      "Versions without remote PowerShell: the front's own site." },
+    { "powershell-none", "ours", MAIN, F10UP, M3 | M7, SHELL, 0, 0, A(ERROR),
+      "no-powershell", TO(NONE), false, "No server here has it." },
+
+    /* ------------------------------------------- what 2003 and 2007 lack */
+    { "f7-mail-2003", "S000 S003", MAIN, F7, M3, POPIMAP, 0, 0,
+      A(PROXY_BACKEND), "mailbox-on-2003", TO(BACKEND), false,
+      "POP3 and IMAP4 of 2003: straight to the back-end." },
+    { "f10-mail-2003", "S002, ours from 2013", MAIN, F10UP, M3, POPIMAP, 0, 0,
+      A(PROXY_BACKEND), "mailbox-on-2003", TO(BACKEND), false,
+      "The same behind newer fronts." },
+    { "smtp-2003", "ours", MAIN, FALL, M3, SMTP, 0, 0, A(PROXY_BACKEND),
+      "mailbox-on-2003", TO(BACKEND), false,
+      "Mail is handed in where the mailbox is." },
+    { "eas-2003", "S003 MS, ours from 2010", MAIN, FALL, M3, EAS, 0, 0,
+      A(PROXY_BACKEND), "mailbox-on-2003", TO(BACKEND), false,
+      "ActiveSync of 2003: straight to the back-end." },
+    { "ecp-2003", "ours", MAIN, F7 | F10, M3, ECP, 0, 0, A(ERROR),
+      "not-on-2003", TO(NONE), false, "2003 has no control panel." },
+    { "ecp-2007", "S002", MAIN, F7 | F10, M7, ECP, 0, 0, A(ERROR), "no-ecp",
+      TO(NONE), false, "2007 has no control panel." },
+    { "f13-ecp-2003", "OBS", MAIN, F13, M3, ECP, 0, 0,
+      A(ERROR), "not-on-2003", TO(NONE), false,
+      "Nor is anybody redirected for it." },
+    { "f13-ecp-2007", "OBS", MAIN, F13, M7, ECP, 0, 0,
+      A(ERROR), "no-ecp", TO(NONE), false,
+      "Nor is anybody redirected for it." },
+    { "other-2003", "ours", MAIN, FALL, M3, REST, 0, 0, A(ERROR),
+      "not-on-2003", TO(NONE), false, "2003 has no such service." },
+    { "mapi-2010", "ours", MAIN, FALL, M7 | M10, MAPI, 0, 0, A(ERROR),
+      "no-mapi", TO(NONE), false, "MAPI over HTTP came with 2013 SP1." },
 
     /* ------------------------------------------------- places to be known */
     { "front-site-unknown", "ours", MAIN, FALL, M7UP, PALL,
@@ -356,19 +469,148 @@ static const casp_rule_t rules[] = {
       "mailbox-in-other-site", TO(BACKEND), false,
       "A site that is not Internet-facing: proxied." },
 
-    /* -------------- other protocols, until their own matrices take over */
-    { "eas-2003", "S003, ours from 2013", MAIN, FALL, M3, EAS, 0, 0,
-      A(PROXY_BACKEND), "mailbox-on-2003", TO(BACKEND), false,
-      "ActiveSync of 2003: straight to the back-end." },
-    { "other-2003", "ours", MAIN, FALL, M3, OTHERS, 0, 0, A(ERROR),
-      "not-on-2003", TO(NONE), false, "2003 has no such service." },
-    { "ecp-2007", "S002", MAIN, FALL, M7, ECP, 0, 0, A(ERROR), "no-ecp",
-      TO(NONE), false, "2007 has no control panel." },
-    { "mapi-2010", "ours", MAIN, FALL, M7 | M10, MAPI, 0, 0, A(ERROR),
-      "no-mapi", TO(NONE), false, "MAPI over HTTP came with 2013 SP1." },
-    { "other-here", "ours", MAIN, FALL, M7UP, OTHERS, K(SAME_SITE), 0,
+    /* ------------------------------------------------ /ecp, beside /owa */
+    { "f10-ecp-here", "ours", MAIN, F10, M10, ECP, K(SAME_SITE), 0, A(DIRECT),
+      "mailbox-in-this-site", TO(BACKEND), false, "Own site." },
+    { "f10-ecp-optimal-off", "ours", MAIN, F10, M10, ECP,
+      K(EXTERNAL) | K(NO_OPTIMAL), 0, A(PROXY), "mailbox-in-other-site",
+      TO(BACKEND), false,
+      "RedirectToOptimalServer off: proxied instead of redirected." },
+    { "f10-ecp-rtm-here", "ours", MAIN, F10R, M10, ECP, K(EXTERNAL_HERE), 0,
+      A(ERROR), "target-is-this-host", TO(NONE), false,
+      "RTM knows no temporary page: an error rather than a circle." },
+    { "f10-ecp-failback", "ours", MAIN, F10T, M10, ECP,
+      K(EXTERNAL_HERE) | K(FAILBACK), 0, A(TEMPORARY_REDIRECT),
+      "target-is-this-host", TO(FAILBACK), false,
+      "The browser's DNS is stale: OWA's FailbackURL holds for /ecp." },
+    { "f10-ecp-stale-dns", "ours", MAIN, F10T, M10, ECP, K(EXTERNAL_HERE), 0,
+      A(ERROR), "target-is-this-host", TO(NONE), false,
+      "Without FailbackURL: close all browser windows and try again." },
+    { "f10-ecp-mounted-elsewhere", "ours", MAIN, F10T, M10, ECP,
+      K(ARRAY_HERE) | K(EXTERNAL), 0, A(TEMPORARY_REDIRECT),
+      "database-mounted-elsewhere", TO(EXTERNAL), false,
+      "The database's array is here, but it is mounted elsewhere." },
+    { "f10-ecp-silent", "ours", MAIN, F10S2, M10, ECP,
+      K(EXTERNAL) | K(SILENT), 0, A(SILENT_REDIRECT),
+      "mailbox-in-other-site", TO(EXTERNAL), false,
+      "SP2's CrossSiteRedirectType Silent." },
+    { "f10-ecp-manual", "ours", MAIN, F10, M10, ECP, K(EXTERNAL), 0,
+      A(MANUAL_REDIRECT), "mailbox-in-other-site", TO(EXTERNAL), false,
+      "An Internet-facing site: a page with a link." },
+    { "f10-ecp-proxy", "S002 MS", MAIN, F10, M10, ECP, 0, 0, A(PROXY),
+      "mailbox-in-other-site", TO(BACKEND), false,
+      "A site that is not Internet-facing: proxied." },
+    { "f13-ecp-here", "ours", MAIN, F13, M10UP, ECP, K(SAME_SITE), 0,
       A(DIRECT), "mailbox-in-this-site", TO(BACKEND), false, "Own site." },
-    { "other-elsewhere", "ours", MAIN, FALL, M7UP, OTHERS, 0, 0, A(PROXY),
+    { "f13-ecp-optimal-off", "ours", MAIN, F13, M10UP, ECP,
+      K(EXTERNAL) | K(NO_OPTIMAL), 0, A(PROXY), "mailbox-in-other-site",
+      TO(BACKEND), false,
+      "RedirectToOptimalServer off: proxied instead of redirected." },
+    { "f13-ecp-external-here", "ours", MAIN, F13, M10UP, ECP,
+      K(EXTERNAL_HERE), 0, A(PROXY), "target-is-this-host", TO(BACKEND),
+      false, "One name for all sites: proxied." },
+    { "f13-ecp-silent", "ours", MAIN, F13, M10UP, ECP, K(EXTERNAL), 0,
+      A(SILENT_REDIRECT), "mailbox-in-other-site", TO(EXTERNAL), false,
+      "From 2013 on always silent." },
+    { "f13-ecp-proxy", "ours", MAIN, F13, M10UP, ECP, 0, 0, A(PROXY),
+      "mailbox-in-other-site", TO(BACKEND), false,
+      "A site that is not Internet-facing: proxied." },
+
+    /* -------------------------------------------------------- ActiveSync */
+    { "f7-eas-here", "S003", MAIN, F7, M7, EAS, K(SAME_SITE), 0, A(DIRECT),
+      "mailbox-in-this-site", TO(BACKEND), false, "Own site." },
+    { "f7-eas-redirect", "S003", MAIN, F7, M7, EAS, K(EXTERNAL) | K(EAS_451),
+      K(EXTERNAL_HERE), A(EAS_REDIRECT), "mailbox-in-other-site",
+      TO(EXTERNAL), false,
+      "An Internet-facing site: 451, and event 1008." },
+    { "f7-eas-spared", "ours", MAIN, F7, M7, EAS, K(EXTERNAL), 0, A(PROXY),
+      "mailbox-in-other-site", TO(BACKEND), false,
+      "No 451 below the threshold, nor to ourselves: proxied." },
+    { "f7-eas-proxy", "S003 MS", MAIN, F7, M7, EAS, 0, 0, A(PROXY),
+      "mailbox-in-other-site", TO(BACKEND), false,
+      "A site that is not Internet-facing: proxied." },
+    { "f10-eas-2007-here", "S002, ours from 2013", MAIN, F10UP, M7, EAS,
+      K(SAME_SITE) | K(EXTERNAL) | K(EAS_451), K(EXTERNAL_HERE),
+      A(EAS_REDIRECT), "mailbox-on-2007", TO(EXTERNAL), false,
+      "2007 in our own site: new devices move to its legacy name." },
+    { "f10-eas-2007-old", "S002", MAIN, F10, M7, EAS, K(SAME_SITE), 0,
+      A(DIRECT), "mailbox-in-this-site", TO(BACKEND), false,
+      "An old device, no ExternalURL, or redirection off: proxied." },
+    { "f10-eas-here", "ours", MAIN, F10, M10, EAS, K(SAME_SITE), 0, A(DIRECT),
+      "mailbox-in-this-site", TO(BACKEND), false, "Own site." },
+    { "f10-eas-2007", "S002 MS", MAIN, F10, M7, EAS, K(EXTERNAL) | K(EAS_451),
+      K(EXTERNAL_HERE), A(EAS_REDIRECT), "mailbox-in-other-site",
+      TO(EXTERNAL), false, "Another site with a name for phones: 451." },
+    { "f10-eas-redirect", "MS", MAIN, F10, M10, EAS,
+      K(EXTERNAL) | K(EAS_451), K(EXTERNAL_HERE), A(EAS_REDIRECT),
+      "mailbox-in-other-site", TO(EXTERNAL), false,
+      "Another site with a name for phones: 451." },
+    { "f10-eas-external-here", "ours", MAIN, F10, M7 | M10, EAS,
+      K(EXTERNAL_HERE), 0, A(PROXY), "target-is-this-host", TO(BACKEND),
+      false, "The target's name is ours: proxied, never a circle." },
+    { "f10-eas-2007-proxy", "S002", MAIN, F10, M7, EAS, 0, 0, A(PROXY),
+      "mailbox-in-other-site", TO(BACKEND), false,
+      "An old device, no ExternalURL, or redirection off: proxied." },
+    { "f10-eas-proxy", "MS", MAIN, F10, M10, EAS, 0, 0, A(PROXY),
+      "mailbox-in-other-site", TO(BACKEND), false,
+      "An old device, no ExternalURL, or redirection off: proxied." },
+    { "f13-eas-here", "OBS, ours from 2016", MAIN, F13, M7UP, EAS,
+      K(SAME_SITE), 0, A(DIRECT), "mailbox-in-this-site", TO(BACKEND), false,
+      "Own site." },
+    { "f13-eas-redirect", "ours", MAIN, F13, M7UP, EAS,
+      K(EXTERNAL) | K(EAS_451), K(EXTERNAL_HERE), A(EAS_REDIRECT),
+      "mailbox-in-other-site", TO(EXTERNAL), false,
+      "Only where CasProxyActiveSyncRedirect was set by hand." },
+    { "f13-eas-proxy", "OBS, ours from 2016", MAIN, F13, M7UP, EAS, 0, 0,
+      A(PROXY), "mailbox-in-other-site", TO(BACKEND), false,
+      "From 2013 on devices are always proxied." },
+
+    /* ---------------------------------------- the rest is never redirected */
+    { "f7-ews-here", "S003", MAIN, F7, M7, EWS, K(SAME_SITE), 0, A(DIRECT),
+      "mailbox-in-this-site", TO(BACKEND), false, "Own site." },
+    { "f7-ews-proxy", "S003 MS", MAIN, F7, M7, EWS, 0, 0, A(PROXY),
+      "mailbox-in-other-site", TO(BACKEND), false,
+      "Web services and Availability: to the second CAS, always." },
+    { "f10-ews-proxy", "S002 MS", MAIN, F10, M10, EWS, 0, K(SAME_SITE),
+      A(PROXY), "mailbox-in-other-site", TO(BACKEND), false,
+      "Whether there is an ExternalURL or not." },
+    { "f10-autodiscover-here", "S002", MAIN, F10, M10, DISCO, K(SAME_SITE), 0,
+      A(DIRECT), "mailbox-in-this-site", TO(BACKEND), false, "Own site." },
+    { "f10-autodiscover", "S002", MAIN, F10, M10, DISCO, 0, 0, A(PROXY),
+      "mailbox-in-other-site", TO(BACKEND), false,
+      "A CAS of the mailbox's site, which tells that site's URLs." },
+    { "f13-oab-here", "OBS, ours from 2016", MAIN, F13, M7 | M10, OAB,
+      K(SAME_SITE), 0, A(DIRECT), "mailbox-in-this-site", TO(BACKEND), false,
+      "Own site." },
+    { "f13-oab", "OBS, ours from 2016", MAIN, F13, M7 | M10, OAB, 0, 0,
+      A(PROXY), "mailbox-in-other-site", TO(BACKEND), false,
+      "Address books of older servers are proxied." },
+    { "f13-rpc-here", "S004, ours from 2016", MAIN, F13, M7 | M10, RPC,
+      K(SAME_SITE), 0, A(DIRECT), "mailbox-in-this-site", TO(BACKEND), false,
+      "The older CAS's /rpc, which must be enabled and take NTLM." },
+    { "f13-rpc", "S004, ours from 2016", MAIN, F13, M7 | M10, RPC, 0, 0,
+      A(PROXY), "mailbox-in-other-site", TO(BACKEND), false,
+      "The same in the mailbox's site, Internet-facing or not." },
+    { "f13-powershell-here", "OBS, ours from 2016", MAIN, F13, M10, SHELL,
+      K(SAME_SITE), 0, A(DIRECT), "mailbox-in-this-site", TO(BACKEND), false,
+      "Own site." },
+    { "f13-powershell", "OBS, ours from 2016", MAIN, F13, M10, SHELL, 0, 0,
+      A(PROXY), "mailbox-in-other-site", TO(BACKEND), false,
+      "Proxied for older mailboxes, as 2013 does." },
+    { "f7-mail-here", "S003", MAIN, F7, M7, POPIMAP, K(SAME_SITE), 0,
+      A(DIRECT), "mailbox-in-this-site", TO(BACKEND), false, "Own site." },
+    { "f7-mail-elsewhere", "S003", MAIN, F7, M7, POPIMAP, 0, 0, A(ERROR),
+      "mail-not-proxied", TO(NONE), false,
+      "2007 proxies POP3 and IMAP4 to no other site." },
+    { "f10-mail-2007-here", "S002", MAIN, F10, M7, POPIMAP, K(SAME_SITE), 0,
+      A(DIRECT), "mailbox-in-this-site", TO(BACKEND), false,
+      "2010 proxies them to 2007." },
+    { "f10-mail", "MS", MAIN, F10, M7 | M10, POPIMAP, 0, K(SAME_SITE),
+      A(PROXY), "mailbox-in-other-site", TO(BACKEND), false,
+      "2010 proxies them across sites." },
+    { "other-here", "ours", MAIN, FALL, M7UP, REST, K(SAME_SITE), 0,
+      A(DIRECT), "mailbox-in-this-site", TO(BACKEND), false, "Own site." },
+    { "other-elsewhere", "ours", MAIN, FALL, M7UP, REST, 0, 0, A(PROXY),
       "mailbox-in-other-site", TO(BACKEND), false, "Another site: proxied." },
     { "no-rule", "ours", MAIN, FALL, MALL, PALL, 0, 0, A(ERROR), "no-rule",
       TO(NONE), false, "Nothing above: a defect of ours." },
@@ -401,398 +643,8 @@ static const casp_rule_t rules[] = {
 
 #define NRULES ((int)(sizeof(rules) / sizeof(rules[0])))
 
-/* Statuses: 503 where the organisation or the directory is at fault, or where
- * it may pass by itself; 403 where it is about this user's mailbox, so that a
- * retry would not help. */
-/* clang-format off */
-static const casp_reason_t reasons[] = {
-    { "mailbox-in-this-site", 0,
-      "The mailbox is in this front's own site." },
-    { "mailbox-in-other-site", 0, "The mailbox is in another site." },
-    { "mailbox-on-2003", 0, "The mailbox is on Exchange 2000 or 2003." },
-    { "mailbox-on-2007", 0, "The mailbox is on Exchange 2007." },
-    { "database-mounted-elsewhere", 0,
-      "The database is mounted away from its client access array. Until it "
-      "moves back, or RpcClientAccessServer is set anew, a temporary page is "
-      "shown." },
-    { "legacy-path", 0, "The old path leads to /owa." },
-    { "redirect-mode", 0, "CasProxy Redirect: always redirected." },
-    { "public-folders-on-2003", 0, "Public folders come from Exchange 2003."},
-    { "webdav-to-mailbox-server", 0,
-      "WebDAV goes to the 2007 mailbox server's own directory." },
-    { "url-traversal", 403,
-      "The URL holds \"..\", a backslash or a doubled slash." },
-    { "url-encoding", 403, "The URL can be read in more than one way." },
-    { "url-characters", 403,
-      "The URL holds characters that no mailbox or item has." },
-    { "url-forbidden", 403,
-      "The URL names something that only Exchange servers ask of each other, "
-      "or has the shape of a known attack." },
-    { "url-rewritten", 403,
-      "Another module changed the URL (RewriteRule with PT), and so what "
-      "httpd authorized is not what would be sent: use a redirection (R)." },
-    { "method-refused", 403,
-      "TRACE, TRACK and CONNECT are nothing that a client of Exchange uses."},
-    { "not-published", 404,
-      "CasProxyPublish does not name this protocol (and /exadmin never is)."},
-    { "tls-required", 403,
-      "CasProxyRequireTLS: the client must use https." },
-    { "credentials-needed", 401, "Nobody has logged on yet." },
-    { "double-hop", 401,
-      "An integrated logon leaves no password for the next server. Let people "
-      "log on by Basic or a form, or set CasProxyKeytab and allow its account "
-      "constrained delegation, with any protocol, to HTTP/ of the backend." },
-    { "directory-unavailable", 503,
-      "The directory does not answer. Look for its own messages in the log."},
-    { "mailbox-ambiguous", 503,
-      "More than one object has this name or address. Make it unique in AD."},
-    { "user-unknown", 403,
-      "The directory does not know this user. Check CasProxyDefaultDomain, "
-      "CasProxyLogonFormat and the search base." },
-    { "account-disabled", 403, "The account is disabled in AD." },
-    { "mailbox-unknown", 403,
-      "The mailbox that the URL names does not exist." },
-    { "remote-mailbox", 403, "The mailbox is in another organisation." },
-    { "no-mailbox", 403, "The user has no mailbox." },
-    { "owa-disabled", 403,
-      "Outlook Web App is switched off for this mailbox (Set-CASMailbox "
-      "-OWAEnabled)." },
-    { "eas-disabled", 403,
-      "ActiveSync is switched off for this mailbox (Set-CASMailbox "
-      "-ActiveSyncEnabled)." },
-    { "database-unknown", 503,
-      "homeMDB names no database of the topology. Check replication, and the "
-      "service account's right to read the configuration." },
-    { "version-unknown", 503,
-      "The mailbox server's version cannot be read from AD." },
-    { "front-site-unknown", 503,
-      "This front's AD site is not known: set CasProxySite." },
-    { "site-unknown", 503,
-      "The mailbox server has no AD site: check msExchServerSite, or set "
-      "CasProxyMountedSite." },
-    { "no-cas-in-site", 503,
-      "No Client Access server of the mailbox's version is in its site." },
-    { "mailbox-newer-than-front", 503,
-      "The mailbox is on a newer Exchange than CasProxyFrontEnd can serve: "
-      "raise it, or publish a newer CAS with an ExternalURL." },
-    { "mailbox-not-on-2007", 403,
-      "The mailbox is not on Exchange 2007; /exchange serves it." },
-    { "target-is-this-host", 503,
-      "The target's URL is this very host: stale DNS at the client, or a "
-      "wrong ExternalURL. Set a FailbackURL there; the person closes all "
-      "browser windows and tries again." },
-    { "no-exchange2003-url", 503,
-      "Set CasProxyExchange2003URL (or Exchange2003URL in AD): 2003 mailboxes "
-      "are redirected there." },
-    { "no-external-url", 503,
-      "There is no URL to redirect to: set ExternalURL on a Client Access "
-      "server of the mailbox's version in its site (for 2003 mailboxes "
-      "CasProxyExchange2003URL)." },
-    { "redirect-not-possible", 403,
-      "CasProxy Redirect: clients of this protocol cannot be redirected." },
-    { "no-public-store", 503,
-      "No Exchange 2003 server with a public folder store is known." },
-    { "no-webdav", 403, "The mailbox's Exchange version has no WebDAV." },
-    { "not-on-2003", 403, "Exchange 2003 has no such service." },
-    { "no-ecp", 403, "Exchange 2007 has no Control Panel." },
-    { "no-mapi", 403, "Exchange before 2013 has no MAPI over HTTP." },
-    { "proxy-loop", 503,
-      "The backend's name is this front's own: give the Client Access server "
-      "an InternalURL or FQDN of its own." },
-    { "no-backend-address", 503,
-      "The backend has no usable networkAddress (ncacn_ip_tcp) in AD." },
-    { "no-common-authentication", 503,
-      "The backend's virtual directory takes nothing that we can do with a "
-      "password: allow Basic or Windows integrated authentication there." },
-    { "backend-plain-http", 503,
-      "The backend is reached by plain http and takes Basic or a form only: "
-      "no password is sent there. Give it an https InternalURL, or allow "
-      "Windows integrated authentication there." },
-    { "backend-uses-forms", 503,
-      "The backend answers with a logon page of its own where its directory "
-      "in AD says no forms: switch forms authentication off there, or write "
-      "CasProxyBackendAuth Forms (2003: off at the back-end in any case)." },
-    { "ntlm-not-on-destination", 503,
-      "The backend offers neither NTLM nor Negotiate nor an allowed Basic: "
-      "allow Windows integrated authentication on that virtual directory. "
-      "ActiveSync devices get a 401." },
-    { "extended-protection", 503,
-      "The backend refuses a good logon, as IIS does with Extended "
-      "Protection: set it to Off or Allow on that virtual directory." },
-    { "backend-logon-refused", 503,
-      "The backend refuses the user whom the directory takes: look at its "
-      "own log, at the account's right to log on there and, for Kerberos, at "
-      "HTTP/ SPNs and delegation." },
-    { "backend-kdc-unavailable", 503,
-      "No domain controller gives a Kerberos ticket for the backend: look at "
-      "DNS, port 88, the clock and krb5.conf." },
-    { "backend-auth-missing", 503,
-      "This machine lacks what a logon at the backend needs: the message in "
-      "the log names the library, the keytab or the mechanism." },
-    { "no-fba-ssl", 503,
-      "The redirection's target is plain http, and both sides use forms: no "
-      "password is sent there. Correct the target's URL." },
-    { "no-rule", 503, "No rule matched. Please report this." },
-};
-/* clang-format on */
-
-const char *const casp_decision_sso_whys[] = {
-    "temporary",    "two-factor",  "pre-authentication",       "switched-off",
-    "basic",        "no-password", "different-authentication", "no-tls",
-    "not-at-logon", NULL};
-
-static const char *const fact_names[] = {
-#define NAME(name, bit, text) text,
-    CASP_FACTS(NAME)
-#undef NAME
-};
-
-const char *casp_fact_name(int bit)
-{
-    return bit >= 0 && bit < CASP_FACT_COUNT ? fact_names[bit] : "";
-}
-
 const casp_rule_t *casp_decision_rules(int *count)
 {
     *count = NRULES;
     return rules;
-}
-
-const casp_reason_t *casp_decision_reasons(int *count)
-{
-    *count = (int)(sizeof(reasons) / sizeof(reasons[0]));
-    return reasons;
-}
-
-const casp_reason_t *casp_decision_reason(const char *code)
-{
-    for (size_t i = 0; code && i < sizeof(reasons) / sizeof(reasons[0]); i++) {
-        if (strcmp(reasons[i].code, code) == 0) {
-            return &reasons[i];
-        }
-    }
-    return NULL;
-}
-
-/* ---------------------------------------------------------------- asking */
-
-static unsigned protocol_bit(const casp_question_t *q)
-{
-    return q->protocol == CASP_PROTO_LEGACY
-               ? 1u << (CASP_PROTO_COUNT + (int)q->legacy)
-               : 1u << (int)q->protocol;
-}
-
-static const casp_rule_t *ask(const casp_question_t *q, casp_stage_e stage,
-                              uint64_t facts)
-{
-    for (int i = 0; i < NRULES; i++) {
-        const casp_rule_t *r = &rules[i];
-        if (r->stage == stage && (r->fronts & 1u << (int)q->front)
-            && (r->versions & 1u << (int)q->version)
-            && (r->protocols & protocol_bit(q)) && (facts & r->need) == r->need
-            && !(facts & r->forbid)) {
-            return r;
-        }
-    }
-    return NULL;
-}
-
-static bool is_http(const char *url)
-{
-    return url != NULL && strncmp(url, "http://", 7) == 0;
-}
-
-/* Does the user's way in and the target's setting make one logon form? */
-static bool forms_on_both(const casp_question_t *q, const casp_goal_t *goal)
-{
-    return q->by == CASP_BY_FORMS && (goal->auth & CASP_AUTH_FBA);
-}
-
-/* An administrator has said what no directory tells. */
-static const char *sso_ruled_out(const casp_question_t *q)
-{
-    return q->facts & CASP_F(TWO_FACTOR) ? "two-factor"
-           : q->facts & CASP_F(PRE_AUTH) ? "pre-authentication"
-           : q->facts & CASP_F(SSO_OFF)  ? "switched-off"
-                                         : NULL;
-}
-
-/* What both sides' schemes say; S001's list, and what a machine lacks. */
-static const char *sso_by_schemes(const casp_question_t *q,
-                                  const casp_goal_t *goal)
-{
-    const uint32_t windows = CASP_AUTH_NTLM | CASP_AUTH_WINDOWS
-                             | CASP_AUTH_KERBEROS | CASP_AUTH_NEGOTIATE;
-    bool fba = (goal->auth & CASP_AUTH_FBA) != 0;
-    switch (q->by) {
-    case CASP_BY_FORMS:
-        return fba ? NULL : "different-authentication";
-    case CASP_BY_BASIC:
-        return !fba && (goal->auth & CASP_AUTH_BASIC)
-                   ? "basic"
-                   : "different-authentication";
-    case CASP_BY_NTLM:
-    case CASP_BY_NEGOTIATE:
-        /* The browser signs on by itself where it trusts both names. */
-        return !fba && (goal->auth & windows) ? "no-password"
-                                              : "different-authentication";
-    default:
-        return "no-password";
-    }
-}
-
-/* Why the form that signs a person on over there cannot be sent; NULL: it
- * can.  A link page hands nothing over: the click is no logon. */
-static const char *sso_why(const casp_question_t *q, const casp_goal_t *goal,
-                           casp_action_e action)
-{
-    if (action == CASP_ACTION_TEMPORARY_REDIRECT) {
-        return "temporary";
-    }
-    const char *why = sso_ruled_out(q);
-    if (why == NULL) {
-        why = sso_by_schemes(q, goal);
-    }
-    if (why == NULL && (is_http(goal->url) || !(q->facts & CASP_F(TLS)))) {
-        why = "no-tls";
-    }
-    if (why == NULL
-        && (action == CASP_ACTION_MANUAL_REDIRECT
-            || !(q->facts & CASP_F(AT_LOGON)))) {
-        why = "not-at-logon";
-    }
-    return why;
-}
-
-static int status_of(const casp_question_t *q, casp_action_e action,
-                     const char *reason)
-{
-    switch (action) {
-    case CASP_ACTION_MANUAL_REDIRECT:
-    case CASP_ACTION_TEMPORARY_REDIRECT:
-        /* A script cannot read a page and click its link. */
-        return q->facts & (CASP_F(PAGE_LOAD) | CASP_F(AT_LOGON)) ? 200 : 302;
-    case CASP_ACTION_SSO_REDIRECT:
-        return 200;
-    case CASP_ACTION_SILENT_REDIRECT:
-    case CASP_ACTION_AUTODISCOVER_REDIRECT:
-        return 302;
-    case CASP_ACTION_EAS_REDIRECT:
-        return 451;
-    case CASP_ACTION_LOGON:
-    case CASP_ACTION_DENY:
-    case CASP_ACTION_ERROR: {
-        const casp_reason_t *r = casp_decision_reason(reason);
-        return r != NULL && r->status != 0 ? r->status : 403;
-    }
-    default:
-        return 0;
-    }
-}
-
-static bool is_person_redirect(casp_action_e action)
-{
-    return action == CASP_ACTION_MANUAL_REDIRECT
-           || action == CASP_ACTION_TEMPORARY_REDIRECT
-           || action == CASP_ACTION_SILENT_REDIRECT;
-}
-
-static bool stays_here(casp_to_e to)
-{
-    return to == CASP_TO_OWA_HERE || to == CASP_TO_HTTPS_HERE;
-}
-
-/*
- * The last step: a silent redirection becomes a logon form or a 302.  A form
- * (S001: the target path and the query string are in it), a plain 302 of a
- * front from 2013 on, or one of a rule that says so keeps the request's path
- * and query; all else arrives at the directory itself.
- */
-static void set_redirect(const casp_question_t *q, const casp_rule_t *r,
-                         casp_decision_t *d)
-{
-    const casp_goal_t *goal = &q->to[r->to];
-    if (is_person_redirect(r->action) && !stays_here(r->to)) {
-        d->sso_why = sso_why(q, goal, r->action);
-        d->sso_possible = d->sso_why == NULL;
-    }
-    if (d->sso_possible) {
-        d->action = CASP_ACTION_SSO_REDIRECT;
-    }
-    bool same = r->same || d->sso_possible
-                || (d->action == CASP_ACTION_SILENT_REDIRECT
-                    && q->front >= CASP_F2013);
-    d->url = same && goal->same ? goal->same : goal->url;
-}
-
-static void apply(const casp_question_t *q, const casp_rule_t *r,
-                  casp_decision_t *d)
-{
-    memset(d, 0, sizeof(*d));
-    d->action = r->action;
-    d->reason = r->reason ? r->reason : q->refused;
-    d->rule = r->id;
-    d->source = r->source;
-    if (r->to == CASP_TO_BACKEND) {
-        d->nbackends = q->nbackends;
-        d->backends = q->backends;
-        d->url = q->nbackends > 0 ? q->backends[0].url : NULL;
-        if (q->facts & CASP_F(INTEGRATED)) {
-            d->warning = "double-hop";
-        }
-    }
-    else if (r->to != CASP_TO_NONE) {
-        set_redirect(q, r, d);
-    }
-    d->status = status_of(q, d->action, d->reason);
-}
-
-bool casp_decide_early(const casp_question_t *q, casp_decision_t *d)
-{
-    const casp_rule_t *r = ask(q, CASP_STAGE_EARLY, q->facts);
-    if (r == NULL) {
-        return false;
-    }
-    apply(q, r, d);
-    return true;
-}
-
-void casp_decide(const casp_question_t *q, casp_decision_t *d)
-{
-    if (casp_decide_early(q, d)) {
-        return;
-    }
-    const casp_rule_t *r = ask(q, CASP_STAGE_MAIN, q->facts);
-    uint64_t facts = q->facts;
-    if (r->to == CASP_TO_BACKEND) {
-        facts |= CASP_F(TO_PROXY);
-    }
-    const casp_goal_t *goal = &q->to[r->to];
-    if (r->action == CASP_ACTION_SILENT_REDIRECT && !stays_here(r->to)
-        && forms_on_both(q, goal) && is_http(goal->url)
-        && sso_ruled_out(q) == NULL) {
-        facts |= CASP_F(FORM_TO_HTTP);
-    }
-    const casp_rule_t *check = ask(q, CASP_STAGE_CHECK, facts);
-    apply(q, check ? check : r, d);
-    if (facts & CASP_F(FORM_TO_HTTP)) {
-        d->sso_why = "no-tls";
-    }
-}
-
-bool casp_decide_wire(casp_decision_t *d)
-{
-    if (!casp_action_is_proxy(d->action) || d->nbackends == 0
-        || d->backends[0].login != CASP_LOGIN_IMPOSSIBLE) {
-        return false;
-    }
-    const casp_rule_t *r = rules;
-    while (r->stage != CASP_STAGE_WIRE) {
-        r++; /* there is one */
-    }
-    casp_question_t q;
-    memset(&q, 0, sizeof(q));
-    apply(&q, r, d);
-    return true;
 }

@@ -18,61 +18,76 @@
  * CasProxyExternalURL, or whose redirection has just come back to us: whoever
  * is sent there asks us again.
  */
-#define CASP_FACTS(X)                                          \
-    /* before anybody logs on */                               \
-    X(URL_REFUSED, 0, "url-refused")                           \
-    X(NOT_PUBLISHED, 1, "not-published")                       \
-    X(PLAIN_HTTP, 2, "plain-http-refused")                     \
-    X(PAGE_LOAD, 3, "page-load")                               \
-    /* who asks, and for whose mailbox */                      \
-    X(NO_USER, 4, "no-user")                                   \
-    X(DIRECTORY_DOWN, 5, "directory-down")                     \
-    X(AMBIGUOUS, 6, "ambiguous")                               \
-    X(USER_UNKNOWN, 7, "user-unknown")                         \
-    X(DISABLED, 8, "account-disabled")                         \
-    X(MAILBOX_UNKNOWN, 9, "named-mailbox-unknown")             \
-    X(REMOTE, 10, "remote-mailbox")                            \
-    X(NO_MAILBOX, 11, "no-mailbox")                            \
-    X(OWA_OFF, 12, "owa-disabled")                             \
-    X(EAS_OFF, 13, "activesync-disabled")                      \
-    X(OWN_2007, 14, "own-mailbox-on-2007")                     \
-    /* the organisation */                                     \
-    X(DATABASE_UNKNOWN, 15, "database-unknown")                \
-    X(VERSION_UNKNOWN, 16, "version-unknown")                  \
-    X(FRONT_SITE_UNKNOWN, 17, "front-site-unknown")            \
-    X(SITE_UNKNOWN, 18, "site-unknown")                        \
-    X(NO_CAS, 19, "no-cas-in-site")                            \
-    X(SAME_SITE, 20, "same-site")                              \
-    X(EXTERNAL, 21, "external-url")                            \
-    X(EXTERNAL_HERE, 22, "external-url-is-here")               \
-    X(INTERNAL, 23, "internal-url")                            \
-    X(INTERNAL_HERE, 24, "internal-url-is-here")               \
-    X(URL_2003, 25, "exchange2003-url")                        \
-    X(URL_2003_HERE, 26, "exchange2003-url-is-here")           \
-    X(FAILBACK, 27, "failback-url")                            \
-    X(ARRAY_HERE, 28, "array-in-front-site")                   \
-    X(FRONT_LEGACY, 29, "front-site-has-legacy-url")           \
-    X(PUBLIC_2003, 30, "public-store-on-2003")                 \
-    /* settings */                                             \
-    X(SILENT, 31, "cross-site-silent")                         \
-    X(NO_OPTIMAL, 32, "redirect-to-optimal-off")               \
-    X(REDIRECT_MODE, 33, "redirect-mode")                      \
-    X(SSO_OFF, 34, "sso-off")                                  \
-    X(TWO_FACTOR, 35, "sso-two-factor")                        \
-    X(PRE_AUTH, 36, "sso-pre-authentication")                  \
-    /* the request */                                          \
-    X(WEBDAV, 37, "webdav")                                    \
-    X(AT_LOGON, 38, "at-logon")                                \
-    X(TLS, 39, "tls")                                          \
-    /* the backends, and none that can be logged on at */      \
-    X(BACKEND, 40, "backend")                                  \
-    X(BACKEND_HERE, 41, "backend-is-here")                     \
-    X(INTEGRATED, 42, "integrated-without-delegation")         \
-    X(PLAIN_BACKEND, 43, "password-only-by-plain-http")        \
-    X(NO_COMMON_LOGIN, 44, "no-common-authentication")         \
-    /* derived by the rules themselves from a first outcome */ \
-    X(TO_PROXY, 45, "outcome-is-a-proxy")                      \
-    X(FORM_TO_HTTP, 46, "logon-form-to-plain-http")
+#define CASP_FACTS(X)                                             \
+    /* before anybody logs on */                                  \
+    X(URL_REFUSED, 0, "url-refused")                              \
+    X(NOT_PUBLISHED, 1, "not-published")                          \
+    X(PLAIN_HTTP, 2, "plain-http-refused")                        \
+    X(PAGE_LOAD, 3, "page-load")                                  \
+    /* who asks, and for whose mailbox */                         \
+    X(NO_USER, 4, "no-user")                                      \
+    X(DIRECTORY_DOWN, 5, "directory-down")                        \
+    X(AMBIGUOUS, 6, "ambiguous")                                  \
+    X(USER_UNKNOWN, 7, "user-unknown")                            \
+    X(DISABLED, 8, "account-disabled")                            \
+    X(MAILBOX_UNKNOWN, 9, "named-mailbox-unknown")                \
+    X(REMOTE, 10, "remote-mailbox")                               \
+    X(NO_MAILBOX, 11, "no-mailbox")                               \
+    X(OWA_OFF, 12, "owa-disabled")                                \
+    X(EAS_OFF, 13, "activesync-disabled")                         \
+    X(OWN_2007, 14, "own-mailbox-on-2007")                        \
+    /* the organisation */                                        \
+    X(DATABASE_UNKNOWN, 15, "database-unknown")                   \
+    X(VERSION_UNKNOWN, 16, "version-unknown")                     \
+    X(FRONT_SITE_UNKNOWN, 17, "front-site-unknown")               \
+    X(SITE_UNKNOWN, 18, "site-unknown")                           \
+    X(NO_CAS, 19, "no-cas-in-site")                               \
+    X(SAME_SITE, 20, "same-site")                                 \
+    X(EXTERNAL, 21, "external-url")                               \
+    X(EXTERNAL_HERE, 22, "external-url-is-here")                  \
+    X(INTERNAL, 23, "internal-url")                               \
+    X(INTERNAL_HERE, 24, "internal-url-is-here")                  \
+    X(URL_2003, 25, "exchange2003-url")                           \
+    X(URL_2003_HERE, 26, "exchange2003-url-is-here")              \
+    X(FAILBACK, 27, "failback-url")                               \
+    X(ARRAY_HERE, 28, "array-in-front-site")                      \
+    X(FRONT_LEGACY, 29, "front-site-has-legacy-url")              \
+    X(PUBLIC_2003, 30, "public-store-on-2003")                    \
+    /* settings */                                                \
+    X(SILENT, 31, "cross-site-silent")                            \
+    X(NO_OPTIMAL, 32, "redirect-to-optimal-off")                  \
+    X(REDIRECT_MODE, 33, "redirect-mode")                         \
+    X(SSO_OFF, 34, "sso-off")                                     \
+    X(TWO_FACTOR, 35, "sso-two-factor")                           \
+    X(PRE_AUTH, 36, "sso-pre-authentication")                     \
+    /* the request */                                             \
+    X(WEBDAV, 37, "webdav")                                       \
+    X(AT_LOGON, 38, "at-logon")                                   \
+    X(TLS, 39, "tls")                                             \
+    /* the backends, and none that can be logged on at */         \
+    X(BACKEND, 40, "backend")                                     \
+    X(BACKEND_HERE, 41, "backend-is-here")                        \
+    X(INTEGRATED, 42, "integrated-without-delegation")            \
+    X(PLAIN_BACKEND, 43, "password-only-by-plain-http")           \
+    X(NO_COMMON_LOGIN, 44, "no-common-authentication")            \
+    /* derived by the rules themselves from a first outcome */    \
+    X(TO_PROXY, 45, "outcome-is-a-proxy")                         \
+    X(FORM_TO_HTTP, 46, "logon-form-to-plain-http")               \
+    /* phones */                                                  \
+    X(EAS_METHOD, 47, "method-of-no-device")                      \
+    X(EAS_451, 48, "device-gets-451")                             \
+    /* Autodiscover: the parts of it that old servers lack */     \
+    X(CAN_MOVE, 49, "method-that-moves-to-https")                 \
+    X(ANSWER, 50, "answered-by-this-front")                       \
+    X(TOO_OLD, 51, "endpoint-newer-than-mailbox")                 \
+    /* servers of the front's generation, for older mailboxes */  \
+    X(STANDIN, 52, "stand-in")                                    \
+    X(STANDIN_THERE, 53, "stand-in-in-mailbox-site")              \
+    /* Outlook Anywhere's conditions, where a row does not ask */ \
+    X(RPC_OFF, 54, "rpc-not-enabled")                             \
+    X(RPC_NOT_INTEGRATED, 55, "rpc-without-integrated")           \
+    /* POP3 and IMAP4 */                                          \
+    X(MAIL_OFF, 56, "mail-protocol-disabled")
 
 /** The bit of a fact.  No enum constant: those are ints in C99. */
 #define CASP_F(name) ((uint64_t)1 << CASP_BIT_##name)
@@ -83,6 +98,7 @@ enum { CASP_FACTS(CASP_FACT_BIT) CASP_FACT_COUNT };
 typedef enum {
     CASP_TO_NONE = 0,
     CASP_TO_BACKEND, /**< a proxy action: the question's backends */
+    CASP_TO_STANDIN, /**< a proxy action: the question's stand-ins */
     CASP_TO_EXTERNAL, /**< ExternalURL in the mailbox's site */
     CASP_TO_INTERNAL, /**< InternalURL there (2007 in our own site) */
     CASP_TO_2003, /**< Exchange2003URL */
@@ -111,7 +127,19 @@ typedef struct {
     casp_goal_t to[CASP_TO_COUNT];
     int nbackends;
     casp_backend_t *backends;
+    /** Servers of the front's own generation, which answer for older
+     *  mailboxes too; and their own CASP_REACH_FACTS. */
+    int nstandins;
+    casp_backend_t *standins;
+    uint64_t standin_facts;
 } casp_question_t;
+
+/** What is said of a list of backends: in a question's facts of its backends,
+ *  in standin_facts of its stand-ins. */
+#define CASP_REACH_FACTS                                                 \
+    (CASP_F(BACKEND) | CASP_F(BACKEND_HERE) | CASP_F(INTEGRATED)         \
+     | CASP_F(PLAIN_BACKEND) | CASP_F(NO_COMMON_LOGIN) | CASP_F(RPC_OFF) \
+     | CASP_F(RPC_NOT_INTEGRATED))
 
 /** When a rule is asked. */
 typedef enum {

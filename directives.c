@@ -16,6 +16,8 @@
 
 #include "directives.h"
 
+#include <apr_lib.h>
+
 /* --------------------------------------------------------------- helpers */
 
 void casp_put(apr_pool_t *p, apr_array_header_t *lines, const char *directive,
@@ -143,6 +145,13 @@ static const casp_word_t words_publish[] = {
     {"UM", 1 << CASP_PROTO_UM},
     {"Legacy", 1 << CASP_PROTO_LEGACY},
     {"PowerShell", 1 << CASP_PROTO_POWERSHELL},
+    {"POP3", 1 << CASP_PROTO_POP3},
+    {"IMAP4", 1 << CASP_PROTO_IMAP4},
+    {"SMTP", 1 << CASP_PROTO_SMTP},
+    {NULL, 0}};
+static const casp_word_t words_autodiscover[] = {
+    {"Pass", CASP_AUTODISCOVER_PASS},
+    {"Answer", CASP_AUTODISCOVER_ANSWER},
     {NULL, 0}};
 
 /* ------------------------------------------------------------- locations */
@@ -234,6 +243,47 @@ static DUMP_CHOICE(cross_site, "CasProxyCrossSiteRedirectType",
 static DUMP_CHOICE(optimal, "CasProxyRedirectToOptimalServer", words_onoff,
                    s->redirect_to_optimal)
 
+    /* "14.0" is 140, as in a device's base64 query; "12" is 12.0. */
+    static SETTER(eas_redirect)
+{
+    const char *w = argv[0];
+    int whole = 0, digits = 0;
+    if (!apr_cstr_casecmp(w, "Off")) {
+        s->eas_redirect = CASP_EAS_REDIRECT_OFF;
+        return NULL;
+    }
+    for (; apr_isdigit(*w) && digits < 2; w++, digits++) {
+        whole = whole * 10 + (*w - '0');
+    }
+    int tenth = w[0] == '.' && apr_isdigit(w[1]) ? w[1] - '0' : 0;
+    w += w[0] == '.' && apr_isdigit(w[1]) ? 2 : 0;
+    if (digits == 0 || *w) {
+        return apr_psprintf(p,
+                            "%s is no version of the protocol; write the "
+                            "lowest one that gets a 451, as in 12.1, 14.0 or "
+                            "16.1, 0 for all, or Off",
+                            casp_value_show(p, argv[0]));
+    }
+    s->eas_redirect = whole * 10 + tenth;
+    return NULL;
+}
+static DUMPER(eas_redirect)
+{
+    int v = s->eas_redirect;
+    casp_put(p, lines, "CasProxyActiveSyncRedirect",
+             v == CASP_UNSET              ? NULL
+             : v == CASP_EAS_REDIRECT_OFF ? "Off"
+             : v == 0                     ? "0"
+                      : apr_psprintf(p, "%d.%d", v / 10, v % 10));
+}
+
+static SETTER(autodiscover)
+{
+    return casp_value_word(p, argv[0], words_autodiscover, &s->autodiscover);
+}
+static DUMP_CHOICE(autodiscover, "CasProxyAutodiscover", words_autodiscover,
+                   s->autodiscover)
+
     static SETTER(mounted_site)
 {
     const char *database = NULL, *site = NULL;
@@ -304,18 +354,57 @@ static DUMPER(backend_hosts)
              casp_put_join(p, s->backend_hosts));
 }
 
+/* "imap://host:port": a mail server's address.  The URL's own reader knows web
+ * servers only, and takes their ports for nothing. */
+static const char *mail_url(apr_pool_t *p, const char *arg)
+{
+    static const char *const schemes[] = {"imap://", "pop3://", "smtp://"};
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(*schemes); i++) {
+        if (!apr_cstr_casecmpn(arg, schemes[i], 7)) {
+            const char *a =
+                casp_url_check(p, apr_pstrcat(p, "http://", arg + 7, NULL));
+            const char *b =
+                casp_url_check(p, apr_pstrcat(p, "https://", arg + 7, NULL));
+            if (!a || !b) {
+                return NULL;
+            }
+            const char *rest = strlen(a + 7) > strlen(b + 8) ? a + 7 : b + 8;
+            return apr_pstrcat(p, schemes[i], rest, NULL);
+        }
+    }
+    return NULL;
+}
+
+/* One line for a host's web server, and one for each of its mail services. */
+static const char *push_map(apr_pool_t *p, casp_settings_t *s,
+                            const char *host, const char *url)
+{
+    const char *scheme = apr_pstrmemdup(p, url, strcspn(url, ":"));
+    if (casp_settings_backend_map(s, host, scheme)) {
+        return apr_psprintf(p, "%s has a line already; leave one of them out",
+                            casp_value_show(p, host));
+    }
+    if (!s->backend_map) {
+        s->backend_map = apr_array_make(p, 4, sizeof(casp_pair_t));
+    }
+    casp_pair_t *pair = apr_array_push(s->backend_map);
+    pair->a = host;
+    pair->b = url;
+    return NULL;
+}
+
 static SETTER(backend_map)
 {
-    const char *host = NULL, *url = NULL;
+    const char *host = NULL, *url = mail_url(p, argv[1]);
     const char *wrong = casp_value_host(p, argv[0], &host);
-    if (!wrong) {
+    if (!wrong && !url) {
         wrong = casp_value_url(p, argv[1], &url);
     }
-    if (!wrong && *casp_url_path(url)) {
+    if (!wrong && strchr(strstr(url, "://") + 3, '/')) {
         wrong = "the URL ends behind its port; the path comes from the "
                 "directory";
     }
-    return wrong ? wrong : push_pair(p, &s->backend_map, host, url, false);
+    return wrong ? wrong : push_map(p, s, host, url);
 }
 static DUMPER(backend_map)
 {
@@ -444,6 +533,15 @@ const casp_directive_t casp_directives[] = {
     ROW("CasProxyRedirectToOptimalServer", SERVER, 1, 1, "On|Off",
         "the OWA directory's own, else On", optimal,
         "Off: proxy across sites instead of redirecting"),
+    ROW("CasProxyActiveSyncRedirect", SERVER, 1, 1, "VERSION|0|Off",
+        "0 for 2007, 12.1 for 2010 and 2010SP1, 14.0 for 2010SP2 and "
+        "2010SP3, Off from 2013",
+        eas_redirect,
+        "the lowest ActiveSync version that gets a 451; 0: all, Off: always "
+        "proxy"),
+    ROW("CasProxyAutodiscover", SERVER, 1, 1, "Pass|Answer", "Pass",
+        autodiscover,
+        "who answers Autodiscover: a Client Access server, or this front"),
     ROW("CasProxyMountedSite", REPEAT, 2, 2, "DATABASE SITE", "from AD",
         mounted_site, "the site that a database is mounted in"),
     ROW("CasProxyRequireTLS", SERVER, 1, 1, "On|Off|Forwarded", "On",
@@ -487,10 +585,10 @@ const casp_directive_t casp_directives[] = {
     ROW("CasProxyTimeout", REPEAT, 2, 2, "PROTOCOL SECONDS",
         "200; EAS, RPC and MAPI 3600; EWS 2100", timeout,
         "how long a backend may be silent"),
-    ROW("CasProxyPublish", SERVER, 1, 11, "PROTOCOL...", "all but PowerShell",
+    ROW("CasProxyPublish", SERVER, 1, 14, "PROTOCOL...", "all but PowerShell",
         publish,
         "the protocols that may be reached: OWA ECP EAS EWS "
-        "Autodiscover OAB RPC MAPI UM Legacy PowerShell"),
+        "Autodiscover OAB RPC MAPI UM Legacy PowerShell POP3 IMAP4 SMTP"),
     ROW("CasProxyUrlPolicy", SERVER, 1, 1, "Enforce|Log|Off", "Enforce",
         url_policy, "what happens to URLs that say two things at once"),
     ROW("CasProxyAuth", LOCATION, 1, 5,

@@ -155,6 +155,8 @@ static const char *mailbox_key_text(apr_pool_t *p, const casp_user_key_t *key)
         return apr_pstrcat(p, "alias ", value, NULL);
     case CASP_KEY_GUID:
         return apr_pstrcat(p, "GUID ", value, NULL);
+    case CASP_KEY_LEGACY_DN:
+        return apr_pstrcat(p, "legacyExchangeDN ", value, NULL);
     case CASP_KEY_SID:
     case CASP_KEY_ACCOUNT:
         break;

@@ -19,6 +19,7 @@ typedef enum {
     CASP_KEY_SMTP, /**< proxyAddresses */
     CASP_KEY_ALIAS, /**< mailNickname, else the part before the @ */
     CASP_KEY_GUID, /**< msExchMailboxGuid or objectGUID, as text */
+    CASP_KEY_LEGACY_DN, /**< legacyExchangeDN, now or (X500) formerly */
     CASP_KEY_SID, /**< a linked mailbox's master account, binary */
     CASP_KEY_ACCOUNT /**< an account as a verifier names it: its SID, binary;
                           a mailbox of its own, else the linked mailbox whose
@@ -41,7 +42,9 @@ enum {
     CASP_MB_LINKED = 16, /**< its owner is msExchMasterAccountSid */
     CASP_MB_SHARED = 32, /**< shared, room, equipment: disabled is usual*/
     CASP_MB_REMOTE = 64, /**< remote mailbox or targetAddress only */
-    CASP_MB_HOME_UNKNOWN = 128 /**< homeMDB names no database of ours */
+    CASP_MB_HOME_UNKNOWN = 128, /**< homeMDB names no database of ours */
+    CASP_MB_POP_OFF = 256, /**< protocolSettings: POP3 off */
+    CASP_MB_IMAP_OFF = 512 /**< protocolSettings: IMAP4 off */
 };
 
 /** Texts of a record. */
@@ -53,10 +56,13 @@ typedef enum {
     CASP_MB_SMTP, /**< primary address without "SMTP:" */
     CASP_MB_ALIAS,
     CASP_MB_HOME, /**< homeMDB, for the log */
+    CASP_MB_DISPLAY, /**< displayName */
+    CASP_MB_LEGACY_DN, /**< legacyExchangeDN */
+    CASP_MB_TARGET, /**< targetAddress without "SMTP:" */
     CASP_MB_STRINGS
 } casp_mailbox_string_e;
 
-#define CASP_MAILBOX_VERSION 2
+#define CASP_MAILBOX_VERSION 3
 #define CASP_MAILBOX_MAX 4096 /**< bytes of a record */
 
 /**

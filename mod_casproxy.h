@@ -81,6 +81,9 @@ typedef enum {
     CASP_PROTO_UM,
     CASP_PROTO_LEGACY, /**< /exchange, /public, /exchweb, /exadmin */
     CASP_PROTO_POWERSHELL,
+    CASP_PROTO_POP3, /**< by mailauth.c, for a mail proxy; no URL of httpd's */
+    CASP_PROTO_IMAP4,
+    CASP_PROTO_SMTP,
     CASP_PROTO_COUNT
 } casp_protocol_e;
 
@@ -166,6 +169,7 @@ typedef enum {
     CASP_ACTION_SSO_REDIRECT,
     CASP_ACTION_EAS_REDIRECT,
     CASP_ACTION_AUTODISCOVER_REDIRECT,
+    CASP_ACTION_AUTODISCOVER_ANSWER, /**< answered here, from the topology */
     CASP_ACTION_LOGON,
     CASP_ACTION_DENY,
     CASP_ACTION_ERROR,

@@ -367,18 +367,37 @@ static bool has_word(const char *text, const char *const *words, size_t n)
     return false;
 }
 
+/* A segment's length as Windows sees it: dots and blanks at the end go, and
+ * what a path parameter or a stream's name adds. */
+static apr_size_t bare_length(const char *segment)
+{
+    apr_size_t len = strcspn(segment, "/;:");
+    while (len > 0 && (segment[len - 1] == '.' || segment[len - 1] == ' ')) {
+        len--;
+    }
+    return len;
+}
+
+static bool is_one_of(const char *segment, const char *const *names, size_t n)
+{
+    apr_size_t len = bare_length(segment);
+    for (size_t i = 0; i < n; i++) {
+        if (strlen(names[i]) == len && memcmp(names[i], segment, len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Is a segment of this plain path one of these names? */
 static bool has_segment(const char *path, const char *const *names, size_t n)
 {
     while (*path != '\0') {
         path += strspn(path, "/");
-        apr_size_t len = strcspn(path, "/");
-        for (size_t i = 0; i < n; i++) {
-            if (strlen(names[i]) == len && memcmp(names[i], path, len) == 0) {
-                return true;
-            }
+        if (is_one_of(path, names, n)) {
+            return true;
         }
-        path += len;
+        path += strcspn(path, "/");
     }
     return false;
 }
@@ -412,15 +431,18 @@ static bool autodiscover_smuggles(const char *rest, const char *query)
 static bool is_forbidden(apr_pool_t *p, const casp_url_t *url)
 {
     static const char *const inner[] = {
-        "proxylogon.owa", "proxylogon.ecp",  "ping.owa",         "powershell",
-        "x-rps-cat",      "healthcheck.htm", "healthcheck.htm;",
+        "proxylogon.owa", "proxylogon.ecp", "ping.owa",
+        "powershell",     "x-rps-cat",      "healthcheck.htm",
     };
+    static const char *const health[] = {"healthcheck.htm"};
     static const char *const owa[] = {"integrated"};
     static const char *const eas[] = {"proxy"};
-    if (url->protocol == CASP_PROTO_LEGACY) {
-        return false; /* names of folders and messages: anything goes */
-    }
     const char *rest = plain_text(p, url->rest);
+    if (url->protocol == CASP_PROTO_LEGACY) {
+        /* below the first level are names of folders and messages: there
+         * anything goes */
+        return is_one_of(rest + strspn(rest, "/"), health, 1);
+    }
     const char *query = url->query ? plain_text(p, url->query) : "";
     if (has_segment(rest, inner, sizeof(inner) / sizeof(inner[0]))) {
         return true;
@@ -520,6 +542,45 @@ static bool set_address(apr_pool_t *p, casp_url_t *url, const char *name)
     return true;
 }
 
+/* "guid@domain" with a port behind it, or nothing: true where it is one. */
+static bool set_guid(apr_pool_t *p, casp_url_t *url, const char *s)
+{
+    apr_size_t len = strcspn(s, "@");
+    if (s[len] != '@' || !is_guid(s, len)) {
+        return false;
+    }
+    url->mailbox = apr_pstrmemdup(p, s, len);
+    url->mailbox_kind = CASP_KEY_GUID;
+    return true;
+}
+
+/*
+ * From 2013 on Outlook's endpoint is a mailbox: /mapi/emsmdb/?MailboxId=guid@
+ * domain, /rpc/rpcproxy.dll?guid@domain:6001.  A hint where the mailbox lives;
+ * servers' names and archives tell nothing.
+ */
+static void read_endpoint(apr_pool_t *p, casp_url_t *url)
+{
+    static const char key[] = "mailboxid=";
+    const apr_size_t n = sizeof(key) - 1;
+    if (url->query == NULL) {
+        return;
+    }
+    decoded_t d = decode(p, url->query, strlen(url->query));
+    const char *s = d.data;
+    if (url->protocol == CASP_PROTO_RPC) {
+        (void)set_guid(p, url, s);
+        return;
+    }
+    while (s != NULL && strncasecmp(s, key, n) != 0) {
+        s = strchr(s, '&');
+        s = s ? s + 1 : NULL;
+    }
+    if (s != NULL) {
+        (void)set_guid(p, url, s + n);
+    }
+}
+
 /*
  * Explicit logon.  /owa and /ecp: a first segment with an @; in /owa also a
  * bare alias, where the segment has no dot and is no folder of OWA.
@@ -527,6 +588,10 @@ static bool set_address(apr_pool_t *p, casp_url_t *url, const char *name)
  */
 static void read_mailbox(apr_pool_t *p, casp_url_t *url)
 {
+    if (url->protocol == CASP_PROTO_MAPI || url->protocol == CASP_PROTO_RPC) {
+        read_endpoint(p, url);
+        return;
+    }
     if (url->protocol != CASP_PROTO_OWA && url->protocol != CASP_PROTO_ECP
         && url->legacy != CASP_LEGACY_EXCHANGE) {
         return;
@@ -655,6 +720,28 @@ void casp_protocol_parse(apr_pool_t *p, const char *target, casp_url_t *url)
     }
 }
 
+/* Nothing of it but the protocol is looked at. */
+bool casp_protocol_mail(const char *target, casp_url_t *url)
+{
+    static const struct {
+        const char *scheme;
+        casp_protocol_e protocol;
+    } schemes[] = {{"imap://", CASP_PROTO_IMAP4},
+                   {"imap4://", CASP_PROTO_IMAP4},
+                   {"pop3://", CASP_PROTO_POP3},
+                   {"smtp://", CASP_PROTO_SMTP}};
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        if (strncasecmp(target, schemes[i].scheme, strlen(schemes[i].scheme))
+            == 0) {
+            memset(url, 0, sizeof(*url));
+            url->vdir = url->path = url->rest = "";
+            url->protocol = schemes[i].protocol;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ------------------------------------------------------------ page or not */
 
 /* Does a list of media ranges take HTML?  A range of all types does: curl
@@ -727,148 +814,4 @@ bool casp_protocol_webdav(const char *method)
         }
     }
     return false;
-}
-
-/* -------------------------------------------------- what only we may say */
-
-/* Names that Exchange servers use among themselves; a star at the end stands
- * for any more.  X-Forwarded-* is not here: mod_proxy writes it anew. */
-static const char *const forged_headers[] = {
-    "X-OWA-Proxy*",
-    "X-OWA-ExplicitLogonUser",
-    "X-LogonType",
-    "X-EAS-*", /* -Proxy, -BasicAuth-Proxy, -DC-Proxy: no phone has such */
-    "X-IsFromCafe",
-    "X-IsFromBackend",
-    "X-CommonAccessToken",
-    "X-SourceCafeServer",
-    "X-vDirObjectId",
-    "X-TargetDatabase",
-    "X-FeToBeTimeout",
-    "msExch*",
-    "Front-End-Https",
-    "X-Rps-CAT",
-    "X-WLID-*",
-    "X-MS-Proxy*",
-    "X-BEResource",
-    "X-AnonResource*",
-    "X-BackEndCookie",
-    "X-Forwarded-For-Exchange",
-    "X-MS-EdgeIP",
-    "X-OriginalRequest*",
-    "X-PreferServerAffinity",
-    "X-RoutingEntry*",
-    "X-LegacyRoutingEntry*",
-    /* Modules of IIS and what stands behind it take these for the URL. */
-    "X-Original-URL",
-    "X-Rewrite-URL",
-};
-
-/* SecurityToken made 2013 and later trust a request that nobody checked. */
-static const char *const forged_cookies[] = {
-    "X-BEResource*", "X-AnonResource*", "X-BackEndCookie*",
-    "SecurityToken", "X-OWA-Proxy*",    "X-CommonAccessToken",
-};
-
-/* Without case; IIS's server variables do not tell "_" from "-" in a header's
- * name, so neither do we. */
-static bool begins_alike(const char *pattern, const char *name, apr_size_t n)
-{
-    for (apr_size_t i = 0; i < n; i++) {
-        char c = name[i] == '_' ? '-' : name[i];
-        if (apr_tolower(pattern[i]) != apr_tolower(c)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool matches(const char *pattern, const char *name, apr_size_t len)
-{
-    /* Most names end here; this is asked for each header of each request. */
-    if (apr_tolower(*pattern) != apr_tolower(*name)) {
-        return false;
-    }
-    apr_size_t n = strlen(pattern);
-    if (n > 0 && pattern[n - 1] == '*') {
-        return len >= n - 1 && begins_alike(pattern, name, n - 1);
-    }
-    return n == len && begins_alike(pattern, name, n);
-}
-
-static bool matches_any(const char *const *patterns, size_t n,
-                        const char *name, apr_size_t len)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (matches(patterns[i], name, len)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-bool casp_protocol_forged_header(const char *name)
-{
-    return matches_any(forged_headers,
-                       sizeof(forged_headers) / sizeof(forged_headers[0]),
-                       name, strlen(name));
-}
-
-static bool forged_cookie(const char *name, apr_size_t len)
-{
-    return matches_any(forged_cookies,
-                       sizeof(forged_cookies) / sizeof(forged_cookies[0]),
-                       name, len);
-}
-
-bool casp_protocol_forged_cookie(const char *name)
-{
-    return forged_cookie(name, strlen(name));
-}
-
-/* One "name=value" of a Cookie header; the name is what stands before "=",
- * quotes and blanks taken away, as a lax parser would. */
-static bool is_forged_pair(const char *pair, apr_size_t len)
-{
-    const char *end = pair + len;
-    while (pair < end && (apr_isspace(*pair) || *pair == '"')) {
-        pair++;
-    }
-    const char *stop = pair;
-    while (stop < end && *stop != '=' && !apr_isspace(*stop) && *stop != '"') {
-        stop++;
-    }
-    return forged_cookie(pair, (apr_size_t)(stop - pair));
-}
-
-const char *casp_protocol_clean_cookies(apr_pool_t *p, const char *cookies)
-{
-    if (cookies == NULL) {
-        return NULL;
-    }
-    bool dirty = false;
-    char *clean = apr_palloc(p, strlen(cookies) + 1);
-    char *out = clean;
-    const char *s = cookies;
-    /* A comma ends a pair too: old parsers take a list of cookies. */
-    for (;;) {
-        apr_size_t len = strcspn(s, ";,");
-        if (is_forged_pair(s, len)) {
-            dirty = true;
-        }
-        else {
-            if (out > clean) {
-                *out++ = s[-1];
-            }
-            memcpy(out, s, len);
-            out += len;
-        }
-        if (s[len] == '\0') {
-            break;
-        }
-        s += len + 1;
-    }
-    *out = '\0';
-    clean += strspn(clean, " \t;,");
-    return !dirty ? cookies : *clean != '\0' ? clean : NULL;
 }

@@ -20,7 +20,9 @@ typedef struct {
     const char *rest; /**< the raw path behind the virtual directory: "" or
                             beginning with a slash; inside path */
     const char *query; /**< raw, without the question mark, or NULL */
-    const char *mailbox; /**< named in the URL, decoded; NULL: the user's*/
+    const char *mailbox; /**< named in the URL, decoded; NULL: the user's.
+                               In RPC and MAPI a hint: where there is none
+                               of that name, the user's own serves */
     casp_key_e mailbox_kind; /**< SMTP, ALIAS or GUID */
     /** Why the URL is refused (a reason code: "url-traversal",
      *  "url-encoding", "url-characters", "url-forbidden"), or NULL. */
@@ -40,6 +42,14 @@ bool casp_protocol_claims(const char *path);
  * /owa/proxyLogon.owa, .../Proxy below ActiveSync, HealthCheck pages).
  */
 void casp_protocol_parse(apr_pool_t *p, const char *target, casp_url_t *url);
+
+/**
+ * "imap://host" (imap4://, pop3://, smtp://): a mail proxy's question, with a
+ * protocol and nothing else.  No request of httpd's may be read as one: its
+ * client chooses the words.
+ * @return false: it is none, and @a url is as it was
+ */
+bool casp_protocol_mail(const char *target, casp_url_t *url);
 
 /** Is this a browser loading a page, which can follow a 302 and show HTML?
  *  GET or HEAD, and no sign of a script: X-Requested-With, Sec-Fetch-Mode

@@ -26,6 +26,8 @@ const char *const casp_mailbox_attrs[] = {"objectClass",
                                           "objectGUID",
                                           "objectSid",
                                           "sAMAccountName",
+                                          "displayName",
+                                          "legacyExchangeDN",
                                           "userPrincipalName",
                                           "userAccountControl",
                                           "pwdLastSet",
@@ -71,10 +73,11 @@ const char *const casp_mailbox_attrs[] = {"objectClass",
     (RTD_REMOTE_USER | RTD_REMOTE_ROOM | RTD_REMOTE_EQUIPMENT \
      | RTD_REMOTE_SHARED)
 
-#define ALL_FLAGS                                                    \
-    ((uint32_t)(CASP_MB_MAILBOX | CASP_MB_DISABLED | CASP_MB_OWA_OFF \
-                | CASP_MB_EAS_OFF | CASP_MB_LINKED | CASP_MB_SHARED  \
-                | CASP_MB_REMOTE | CASP_MB_HOME_UNKNOWN))
+#define ALL_FLAGS                                                         \
+    ((uint32_t)(CASP_MB_MAILBOX | CASP_MB_DISABLED | CASP_MB_OWA_OFF      \
+                | CASP_MB_EAS_OFF | CASP_MB_LINKED | CASP_MB_SHARED       \
+                | CASP_MB_REMOTE | CASP_MB_HOME_UNKNOWN | CASP_MB_POP_OFF \
+                | CASP_MB_IMAP_OFF))
 
 /* ------------------------------------------------------------- reading */
 
@@ -166,6 +169,15 @@ static const char *record_smtp(const casp_entry_t *e)
     return casp_entry_str(e, "mail");
 }
 
+/* Where mail for a mailbox elsewhere goes; another protocol's address is not
+ * for us. */
+static const char *record_target(const casp_entry_t *e)
+{
+    const char *to = casp_entry_str(e, "targetAddress");
+
+    return to && !apr_cstr_casecmpn(to, "smtp:", 5) ? to + 5 : NULL;
+}
+
 /*
  * Does a value of protocolSettings switch this protocol off?  They read
  * "OWA", a section sign, "0" or "1", and more behind further section signs.
@@ -186,18 +198,27 @@ static bool record_protocol_off(const casp_value_t *v, const char *protocol)
     return s + 1 < end && s[0] == '\xa7' && s[1] == '0';
 }
 
-static bool record_owa_off(const casp_entry_t *e)
+/* What protocolSettings switches off, as flags. */
+static uint32_t record_off(const casp_entry_t *e)
 {
+    static const struct {
+        const char *protocol;
+        uint32_t flag;
+    } words[] = {{"HTTP", CASP_MB_OWA_OFF},
+                 {"OWA", CASP_MB_OWA_OFF},
+                 {"POP3", CASP_MB_POP_OFF},
+                 {"IMAP4", CASP_MB_IMAP_OFF}};
     const casp_attr_t *a = casp_entry_attr(e, "protocolSettings");
-    int i;
+    uint32_t flags = 0;
 
-    for (i = 0; a && i < a->nvalues; i++) {
-        if (record_protocol_off(&a->values[i], "HTTP")
-            || record_protocol_off(&a->values[i], "OWA")) {
-            return true;
+    for (int i = 0; a && i < a->nvalues; i++) {
+        for (size_t w = 0; w < sizeof(words) / sizeof(*words); w++) {
+            if (record_protocol_off(&a->values[i], words[w].protocol)) {
+                flags |= words[w].flag;
+            }
         }
     }
-    return false;
+    return flags;
 }
 
 static bool record_is_sid(const casp_value_t *v)
@@ -259,10 +280,7 @@ static uint32_t record_flags(const casp_entry_t *e, int64_t type)
     if (casp_entry_int(e, "msExchOmaAdminWirelessEnable", 0) & EAS_DISABLED) {
         flags |= CASP_MB_EAS_OFF;
     }
-    if (record_owa_off(e)) {
-        flags |= CASP_MB_OWA_OFF;
-    }
-    return flags;
+    return flags | record_off(e);
 }
 
 static void record_set_home(casp_mailbox_t *m, const casp_entry_t *e,
@@ -316,6 +334,9 @@ casp_mailbox_t *casp_mailbox_of_entry(apr_pool_t *p, const casp_entry_t *e,
     text[CASP_MB_SMTP] = record_smtp(e);
     text[CASP_MB_ALIAS] = casp_entry_str(e, "mailNickname");
     text[CASP_MB_HOME] = casp_entry_str(e, "homeMDB");
+    text[CASP_MB_DISPLAY] = casp_entry_str(e, "displayName");
+    text[CASP_MB_LEGACY_DN] = casp_entry_str(e, "legacyExchangeDN");
+    text[CASP_MB_TARGET] = record_target(e);
     for (i = 0; i < CASP_MB_STRINGS; i++) {
         text[i] = text[i] ? text[i] : "";
         size += strlen(text[i]) + 1;

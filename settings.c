@@ -61,6 +61,8 @@
     TEXT(exchange2003_url, NULL)                   \
     LIST(failback_url)                             \
     NUMBER(cross_site_silent, own_cross_site(s))   \
+    NUMBER(eas_redirect, own_eas_redirect(s))      \
+    NUMBER(autodiscover, CASP_AUTODISCOVER_PASS)   \
     NUMBER(redirect_to_optimal, CASP_UNSET)        \
     LIST(mounted_site)                             \
     NUMBER(require_tls, CASP_REQTLS_ON)            \
@@ -96,6 +98,9 @@
     NUMBER(timeout[CASP_PROTO_UM], 200)            \
     NUMBER(timeout[CASP_PROTO_LEGACY], 200)        \
     NUMBER(timeout[CASP_PROTO_POWERSHELL], 200)    \
+    NUMBER(timeout[CASP_PROTO_POP3], 200)          \
+    NUMBER(timeout[CASP_PROTO_IMAP4], 200)         \
+    NUMBER(timeout[CASP_PROTO_SMTP], 200)          \
     NUMBER(publish, PUBLISH_DEFAULT)               \
     NUMBER(url_policy, CASP_POLICY_ENFORCE)
 
@@ -108,6 +113,31 @@
 #define PUBLISH_DEFAULT                                      \
     (((1 << CASP_PROTO_COUNT) - 1) & ~(1 << CASP_PROTO_NONE) \
      & ~(1 << CASP_PROTO_POWERSHELL))
+
+/* --------------------------------------------------------------- look-ups */
+
+/* "https" for http too: a host has one web server. */
+static bool same_service(const char *url, const char *scheme)
+{
+    apr_size_t len = strcspn(url, ":");
+    bool web = !apr_cstr_casecmpn(url, "http", 4);
+    return web ? !apr_cstr_casecmpn(scheme, "http", 4)
+               : strlen(scheme) == len && !apr_cstr_casecmpn(url, scheme, len);
+}
+
+const char *casp_settings_backend_map(const casp_settings_t *s,
+                                      const char *host, const char *scheme)
+{
+    for (int i = 0; s->backend_map && i < s->backend_map->nelts; i++) {
+        const casp_pair_t *pair =
+            &APR_ARRAY_IDX(s->backend_map, i, casp_pair_t);
+        if (!apr_cstr_casecmp(pair->a, host)
+            && same_service(pair->b, scheme)) {
+            return pair->b;
+        }
+    }
+    return NULL;
+}
 
 /* ------------------------------------------------------- create and merge */
 
@@ -164,6 +194,17 @@ casp_dir_settings_t *casp_dir_settings_merge(apr_pool_t *p,
 static int own_cross_site(const casp_settings_t *s)
 {
     return s->front > CASP_F2010SP3;
+}
+
+/* From which protocol version on a device is told its new address: 2007 told
+ * all of them, 2010 those that know Autodiscover, its SP2 those that do what
+ * the answer says; from 2013 on nobody is told. */
+static int own_eas_redirect(const casp_settings_t *s)
+{
+    return s->front > CASP_F2010SP3    ? CASP_EAS_REDIRECT_OFF
+           : s->front >= CASP_F2010SP2 ? 140
+           : s->front >= CASP_F2010    ? 121
+                                       : 0;
 }
 
 #define COMPLETE_NUMBER(member, init) \
@@ -642,6 +683,13 @@ static void check_front(const check_t *c)
             "CasProxyExternalURL is http://, but "
             "CasProxyRequireTLS refuses plain http; write https://, or "
             "CasProxyRequireTLS Forwarded behind a TLS proxy");
+    }
+    if (s->autodiscover == CASP_AUTODISCOVER_ANSWER && !s->external_url) {
+        say(c->warnings,
+            "CasProxyAutodiscover Answer without CasProxyExternalURL: the "
+            "answers name the host that the client asked, often "
+            "autodiscover.DOMAIN; write CasProxyExternalURL with the URL that "
+            "people use");
     }
     if (s->pages) {
         check_file(c, "CasProxyPages", s->pages, true, R_OK | X_OK);

@@ -81,6 +81,15 @@ typedef struct {
     const char *b; /**< may be NULL */
 } casp_pair_t;
 
+/** CasProxyAutodiscover: who answers. */
+typedef enum {
+    CASP_AUTODISCOVER_PASS = 0, /**< a Client Access server */
+    CASP_AUTODISCOVER_ANSWER /**< this front, from the topology */
+} casp_autodiscover_e;
+
+/** CasProxyActiveSyncRedirect Off: above every version that could be. */
+#define CASP_EAS_REDIRECT_OFF 100000
+
 /**
  * What a server or virtual host has set.  Every member is unset (CASP_UNSET,
  * NULL) until a directive sets it; casp_settings_complete() fills defaults.
@@ -109,6 +118,9 @@ typedef struct {
     const char *exchange2003_url;
     apr_array_header_t *failback_url; /**< casp_pair_t: URL, site or NULL */
     int cross_site_silent; /**< 0 Manual, 1 Silent */
+    int eas_redirect; /**< lowest protocol version that gets a 451, times 10;
+                           0: all; CASP_EAS_REDIRECT_OFF: none */
+    int autodiscover; /**< casp_autodiscover_e */
     int redirect_to_optimal; /**< 0, 1; unset: the directory's */
     apr_array_header_t *mounted_site; /**< casp_pair_t: database, site */
     int require_tls; /**< casp_reqtls_e */
@@ -123,7 +135,8 @@ typedef struct {
     int forms_public, forms_private; /**< seconds */
     const char *pages;
     apr_array_header_t *backend_hosts; /**< const char * patterns */
-    apr_array_header_t *backend_map; /**< casp_pair_t: host, URL */
+    apr_array_header_t *backend_map; /**< casp_pair_t: host, URL; see
+                                        casp_settings_backend_map() */
     int backend_hmax, backend_ttl, backend_acquire, backend_connect;
     int backend_retry, backend_addressttl, backend_busy;
     const char *state_dir;
@@ -217,6 +230,15 @@ const char *casp_settings_apply(apr_pool_t *p, const casp_directive_t *d,
 /** What is in force, as lines of configuration. */
 apr_array_header_t *casp_settings_dump(apr_pool_t *p, const casp_settings_t *s,
                                        const casp_dir_settings_t *d);
+
+/**
+ * The URL that CasProxyBackendMap has for a host, or NULL.
+ * @param host   without a port
+ * @param scheme "http" or "https": the line for its web server; "imap",
+ *               "pop3", "smtp": the line for that service
+ */
+const char *casp_settings_backend_map(const casp_settings_t *s,
+                                      const char *host, const char *scheme);
 
 /** Is this directory an export? @return its path or NULL. */
 const char *casp_settings_ldif(const casp_settings_t *s);

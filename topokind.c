@@ -30,6 +30,8 @@ const char *const casp_topology_attrs[] = {
     "msExchServerSite",
     "siteObject",
     "msExchOwningServer",
+    "msExchUseOAB",
+    "msExchOABDefault",
     "msExchHostServerLink",
     "msExchActivationPreference",
     "msExchInternalHostName",
@@ -59,6 +61,7 @@ const char casp_topology_filter[] =
     "(objectClass=msExchPrivateMDB)"
     "(objectClass=msExchPublicMDB)"
     "(objectClass=msExchMDBCopy)"
+    "(objectClass=msExchOAB)"
     "(objectClass=msExchOWAVirtualDirectory)"
     "(objectClass=msExchECPVirtualDirectory)"
     "(objectClass=msExchMobileVirtualDirectory)"
@@ -103,6 +106,7 @@ static const class_t classes[] = {
     CLASS("msExchPrivateMDB", CASP_KIND_PRIVATE),
     CLASS("msExchPublicMDB", CASP_KIND_PUBLIC),
     CLASS("msExchMDBCopy", CASP_KIND_COPY),
+    CLASS("msExchOAB", CASP_KIND_OAB),
     VDIR("OWA", CASP_PROTO_OWA),
     VDIR("ECP", CASP_PROTO_ECP),
     VDIR("Mobile", CASP_PROTO_EAS),

@@ -23,6 +23,7 @@ typedef enum {
     CASP_KIND_PUBLIC,
     CASP_KIND_COPY,
     CASP_KIND_VDIR,
+    CASP_KIND_OAB,
     CASP_KIND_COUNT
 } casp_topokind_e;
 

@@ -59,6 +59,8 @@ typedef struct {
     apr_array_header_t *items[CASP_KIND_COUNT]; /* of item_t */
     apr_hash_t *site_by_dn, *server_by_dn; /* normal forms */
     apr_hash_t *array_by_legacy;
+    apr_hash_t *oab_by_dn; /* normal forms to casp_guid_t */
+    const casp_guid_t *default_oab;
     apr_hash_t *told; /* problems, once each */
 } builder_t;
 
@@ -514,6 +516,30 @@ static void find_array(builder_t *b, const casp_entry_t *e, casp_database_t *d)
                       legacy));
 }
 
+/* An offline address book: its folder on the web is named by its GUID. */
+static void make_oab(builder_t *b, const item_t *item)
+{
+    const casp_entry_t *e = item->entry;
+    casp_guid_t *id = apr_palloc(b->p, sizeof(*id));
+
+    *id = casp_entry_guid(e);
+    apr_hash_set(b->oab_by_dn, casp_dn_normal(b->tmp, e->dn),
+                 APR_HASH_KEY_STRING, id);
+    if (casp_entry_has(e, "msExchOABDefault", "TRUE")) {
+        b->default_oab = id;
+    }
+}
+
+static const casp_guid_t *oab_of(builder_t *b, const casp_entry_t *e)
+{
+    const char *dn = casp_entry_str(e, "msExchUseOAB");
+    const casp_guid_t *id =
+        dn ? apr_hash_get(b->oab_by_dn, casp_dn_normal(b->tmp, dn),
+                          APR_HASH_KEY_STRING)
+           : NULL;
+    return id ? id : b->default_oab;
+}
+
 static void make_database(builder_t *b, const item_t *item)
 {
     const casp_entry_t *e = item->entry;
@@ -524,6 +550,7 @@ static void make_database(builder_t *b, const item_t *item)
     d->id = casp_entry_guid(e);
     d->is_public = item->kind == CASP_KIND_PUBLIC;
     d->owner = owner_of(b, e, d->dn);
+    d->oab = oab_of(b, e);
     find_array(b, e, d);
     APR_ARRAY_PUSH(b->t->databases, const casp_database_t *) = d;
 
@@ -780,6 +807,7 @@ static void prepare(builder_t *b, casp_topology_t *t, apr_pool_t *tmp)
     b->site_by_dn = apr_hash_make(tmp);
     b->server_by_dn = apr_hash_make(tmp);
     b->array_by_legacy = apr_hash_make(tmp);
+    b->oab_by_dn = apr_hash_make(tmp);
     b->told = apr_hash_make(tmp);
     for (int i = 0; i < CASP_KIND_COUNT; i++) {
         b->items[i] = apr_array_make(tmp, 16, sizeof(item_t));
@@ -800,6 +828,7 @@ static void build(builder_t *b, const apr_array_header_t *entries,
     each(b, CASP_KIND_ORG, make_org);
     each(b, CASP_KIND_SERVER, make_server);
     each(b, CASP_KIND_ARRAY, make_array);
+    each(b, CASP_KIND_OAB, make_oab);
     each(b, CASP_KIND_PRIVATE, make_database);
     each(b, CASP_KIND_PUBLIC, make_database);
     make_copies(b);

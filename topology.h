@@ -57,6 +57,8 @@ typedef struct {
      *  names, and its site; NULL where it is neither. */
     const char *array;
     const casp_site_t *array_site;
+    const casp_guid_t *oab; /**< its offline address book, or the default one;
+                                 NULL: none */
 } casp_database_t;
 
 /** A virtual directory of a server; "(Exchange Back End)" ones are left out.*/

@@ -35,6 +35,7 @@ typedef enum {
     ATTR_OBJECT_GUID,
     ATTR_MASTER_SID,
     ATTR_SID,
+    ATTR_LEGACY_DN,
     ATTR_COUNT
 } source_attr_e;
 
@@ -46,7 +47,7 @@ static const struct {
     {"proxyAddresses", false}, {"mailNickname", false},
     {"mail", false},           {"msExchMailboxGuid", true},
     {"objectGUID", true},      {"msExchMasterAccountSid", true},
-    {"objectSid", true},
+    {"objectSid", true},       {"legacyExchangeDN", false},
 };
 
 typedef struct {
@@ -137,14 +138,24 @@ static void plan_upn(apr_pool_t *p, source_plan_t *plan,
     }
 }
 
-static void plan_smtp(apr_pool_t *p, source_step_t *s, const char *address,
-                      apr_size_t len)
+/* @a kind: "smtp:" or "x500:" */
+static void plan_proxy(apr_pool_t *p, source_step_t *s, const char *kind,
+                       const char *address, apr_size_t len)
 {
     char *value = apr_palloc(p, len + 6);
-    memcpy(value, "smtp:", 5);
+    memcpy(value, kind, 5);
     memcpy(value + 5, address, len);
     value[len + 5] = '\0';
     plan_term(s, ATTR_PROXY, value, len + 5);
+}
+
+/* A mailbox that was moved between organisations keeps its old name among its
+ * addresses. */
+static void plan_legacy_dn(apr_pool_t *p, source_step_t *s,
+                           const casp_user_key_t *key)
+{
+    plan_term(s, ATTR_LEGACY_DN, key->value, key->len);
+    plan_proxy(p, s, "x500:", key->value, key->len);
 }
 
 /* Exchange 2003 completes what stands in front of the @ with its default
@@ -167,7 +178,7 @@ static void plan_alias(apr_pool_t *p, source_plan_t *plan,
         memcpy(address + key->len + 1, domain->dns, dns + 1);
         source_step_t *s = plan_step(plan, NULL);
         plan_term(s, ATTR_MAIL, address, len);
-        plan_smtp(p, s, address, len);
+        plan_proxy(p, s, "smtp:", address, len);
     }
 }
 
@@ -211,7 +222,10 @@ static bool plan_make(apr_pool_t *p, source_plan_t *plan,
         plan_upn(p, plan, key, t);
         return true;
     case CASP_KEY_SMTP:
-        plan_smtp(p, plan_step(plan, NULL), key->value, key->len);
+        plan_proxy(p, plan_step(plan, NULL), "smtp:", key->value, key->len);
+        return true;
+    case CASP_KEY_LEGACY_DN:
+        plan_legacy_dn(p, plan_step(plan, NULL), key);
         return true;
     case CASP_KEY_ALIAS:
         plan_alias(p, plan, key, t);
@@ -401,7 +415,10 @@ static void export_add(apr_pool_t *p, source_export_t *x, source_attr_e attr,
         apr_size_t len = a->values[i].len;
         char *key = export_key(p, attr, a->values[i].data, len);
 
-        if (attr == ATTR_PROXY && (len < 5 || memcmp(key + 1, "smtp:", 5))) {
+        if (attr == ATTR_PROXY
+            && (len < 5
+                || (memcmp(key + 1, "smtp:", 5)
+                    && memcmp(key + 1, "x500:", 5)))) {
             continue;
         }
         apr_array_header_t *list = apr_hash_get(x->index, key, len + 1);

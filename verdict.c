@@ -16,10 +16,13 @@
 #include "verdict.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include <apr_strings.h>
 
 #include "question.h"
+
+#define ANCHOR_MAX 320 /* bytes of an address */
 
 /* -------------------------------------------------------- the front's site */
 
@@ -57,6 +60,13 @@ const casp_site_t *casp_verdict_front_site(apr_pool_t *p,
 
 /* ------------------------------------------------------------------ before */
 
+static void read_target(apr_pool_t *p, const casp_ask_t *ask, casp_url_t *url)
+{
+    if (!ask->mail || !casp_protocol_mail(ask->target, url)) {
+        casp_protocol_parse(p, ask->target, url);
+    }
+}
+
 static const char *text_of(const char *reason)
 {
     const casp_reason_t *r = casp_decision_reason(reason);
@@ -79,7 +89,7 @@ bool casp_verdict_before_logon(apr_pool_t *p, const casp_settings_t *s,
     casp_question_t q;
     memset(v, 0, sizeof(*v));
     memset(&scene, 0, sizeof(scene));
-    casp_protocol_parse(p, ask->target, &v->url);
+    read_target(p, ask, &v->url);
     v->read = ask->target;
     scene.s = s;
     scene.d = d;
@@ -135,18 +145,68 @@ static void find_own(apr_pool_t *p, casp_scene_t *scene, casp_org_t *org,
     }
 }
 
-/* The mailbox that decides: the URL's where it names one, else the user's. */
+/* X-AnchorMailbox as clients write it: an address, also behind "SMTP:".  The
+ * forms of servers ("SID~...", "MBX:guid@domain") are none of a client's. */
+static bool anchor_of_header(apr_pool_t *p, const apr_table_t *headers,
+                             casp_user_key_t *key)
+{
+    const char *s = headers ? apr_table_get(headers, "X-AnchorMailbox") : NULL;
+    if (s == NULL) {
+        return false;
+    }
+    s += strspn(s, " \t");
+    s += strncasecmp(s, "smtp:", 5) == 0 ? 5 : 0;
+    apr_size_t len = strcspn(s, " \t");
+    const char *at = memchr(s, '@', len);
+    if (at == NULL || at == s || at + 1 == s + len || len > ANCHOR_MAX
+        || strcspn(s, ":~;,<>\"\\/*()") < len
+        || s[len + strspn(s + len, " \t")]) {
+        return false;
+    }
+    key->kind = CASP_KEY_SMTP;
+    key->value = apr_pstrmemdup(p, s, len);
+    key->len = len;
+    return true;
+}
+
+/*
+ * The mailbox that a request names beside the user's own.  @a hint: it says
+ * only where to go, so that a name that nobody has is passed over.
+ */
+static bool named_key(apr_pool_t *p, const casp_scene_t *scene,
+                      casp_user_key_t *key, bool *hint)
+{
+    const casp_url_t *u = scene->url;
+    const casp_ask_t *ask = scene->ask;
+    memset(key, 0, sizeof(*key));
+    *hint = u->protocol == CASP_PROTO_EWS || u->protocol == CASP_PROTO_MAPI
+            || u->protocol == CASP_PROTO_RPC;
+    if (u->protocol == CASP_PROTO_EWS) {
+        if (!anchor_of_header(p, ask->headers, key) && ask->anchor != NULL) {
+            key->kind = ask->anchor_kind;
+            key->value = ask->anchor;
+            key->len = ask->anchor_len;
+        }
+        return key->value != NULL;
+    }
+    key->kind = u->mailbox_kind;
+    key->value = u->mailbox;
+    key->len = u->mailbox ? strlen(u->mailbox) : 0;
+    return u->mailbox != NULL;
+}
+
+/* The mailbox that decides: the request's where it names one, else the
+ * user's. */
 static void find_mailbox(apr_pool_t *p, casp_scene_t *scene, casp_org_t *org,
                          apr_time_t deadline, casp_verdict_t *v)
 {
-    const casp_url_t *u = scene->url;
+    casp_user_key_t key;
+    bool hint;
     scene->named_found = CASP_FIND_OK;
     scene->mailbox = scene->own;
-    if (u->mailbox == NULL || scene->own == NULL) {
+    if (scene->own == NULL || !named_key(p, scene, &key, &hint)) {
         return;
     }
-    casp_user_key_t key = {u->mailbox_kind, NULL, u->mailbox,
-                           strlen(u->mailbox)};
     casp_cache_e how = CASP_CACHE_MISS;
     const char *why = NULL;
     scene->mailbox = NULL;
@@ -155,6 +215,11 @@ static void find_mailbox(apr_pool_t *p, casp_scene_t *scene, casp_org_t *org,
     if (scene->named_found != CASP_FIND_OK) {
         scene->mailbox = NULL;
         v->detail = why;
+    }
+    if (scene->named_found == CASP_FIND_NONE && hint
+        && (scene->own->flags & CASP_MB_MAILBOX)) {
+        scene->named_found = CASP_FIND_OK;
+        scene->mailbox = scene->own;
     }
     if (how == CASP_CACHE_MISS || how == CASP_CACHE_STALE) {
         v->cache = how; /* the worse of the two is what the log tells */
@@ -233,7 +298,7 @@ void casp_verdict_reach(apr_pool_t *p, const casp_settings_t *s,
         v->url = url;
     }
     else {
-        casp_protocol_parse(p, ask->target, &v->url);
+        read_target(p, ask, &v->url);
     }
     v->read = ask->target;
     v->user = ask->user;

@@ -27,7 +27,13 @@ typedef struct {
     bool user_known; /**< key/own were already found: see own */
     const casp_mailbox_t *own; /**< the user's record where user_known */
     casp_cache_e own_cache;
+    const char *anchor; /**< mailbox that a program works on (EWS), as it names
+                             it in its request: routed by, for a known user
+                             only; NULL: see X-AnchorMailbox, else none */
+    apr_size_t anchor_len;
+    casp_key_e anchor_kind; /**< SMTP, UPN, or SID in binary */
     bool loop_cookie; /**< our redirection marker came back */
+    bool mail; /**< the target may be a mail proxy's question */
     bool rewritten; /**< another module put another URL in its place */
     bool on_paper; /**< the decision as the sources have it, also where there
                         are no credentials to carry it out with */
@@ -46,6 +52,7 @@ typedef struct {
     casp_cache_e cache;
     apr_interval_time_t lookup; /**< time spent on the directory */
     const char *detail; /**< a sentence for the log or the person; NULL */
+    const char *asked; /**< URL of the backend asked last; NULL: none */
 } casp_verdict_t;
 
 /**

@@ -73,8 +73,9 @@ void casp_log(casp_log_e level, apr_status_t rv, const char *fmt, ...)
 /* ---------------------------------------------------------------- words */
 
 static const char *const protocol_names[CASP_PROTO_COUNT] = {
-    "none", "owa", "ecp",  "eas", "ews",    "autodiscover",
-    "oab",  "rpc", "mapi", "um",  "legacy", "powershell"};
+    "none",         "owa",        "ecp",  "eas",   "ews",
+    "autodiscover", "oab",        "rpc",  "mapi",  "um",
+    "legacy",       "powershell", "pop3", "imap4", "smtp"};
 
 static const char *const version_names[CASP_V_COUNT] = {
     "none", "2000", "2003", "2007", "2010", "2013", "2016", "2019"};
@@ -93,6 +94,7 @@ static const char *const action_names[CASP_ACTION_COUNT] = {
     "sso-redirect",
     "eas-redirect",
     "autodiscover-redirect",
+    "autodiscover-answer",
     "logon",
     "deny",
     "error"};

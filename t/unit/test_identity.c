@@ -342,7 +342,8 @@ static void test_claim_names(void **state)
 static casp_mailbox_t *record_of(const char *netbios, const char *sam,
                                  const char *upn, const char *dn)
 {
-    const char *text[CASP_MB_STRINGS] = {dn, sam, netbios, upn, "", "", ""};
+    const char *text[CASP_MB_STRINGS] = {dn, sam, netbios, upn, "",
+                                         "", "",  "",      "",  ""};
     casp_mailbox_t *m = apr_pcalloc(pool, CASP_MAILBOX_MAX);
     apr_size_t at = sizeof(*m);
     int i;

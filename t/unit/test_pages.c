@@ -509,8 +509,9 @@ static void every_action_has_its_texts(void **state)
     for (int a = CASP_ACTION_MANUAL_REDIRECT; a < CASP_ACTION_COUNT; a++) {
         const char *name = casp_action_name((casp_action_e)a);
         if (a == CASP_ACTION_EAS_REDIRECT
-            || a == CASP_ACTION_AUTODISCOVER_REDIRECT)
-            continue; /* for devices, without a page */
+            || a == CASP_ACTION_AUTODISCOVER_REDIRECT
+            || a == CASP_ACTION_AUTODISCOVER_ANSWER)
+            continue; /* for devices and programs, without a page */
         assert_non_null(casp_pages_text(builtin, "en",
                                         apr_pstrcat(pool, name, ".title",
                                                     NULL)));

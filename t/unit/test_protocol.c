@@ -225,6 +225,16 @@ static const struct {
     {"/owa/integrated/", OWA, FORBIDDEN},
     {"/owa/HealthCheck.htm", OWA, FORBIDDEN},
     {"/EWS/HealthCheck.htm", CASP_PROTO_EWS, FORBIDDEN},
+    {"/ews/HEALTHCHECK.HTM?x", CASP_PROTO_EWS, FORBIDDEN},
+    {"/oab/%68ealthcheck.htm", CASP_PROTO_OAB, FORBIDDEN},
+    {"/mapi/x/healthcheck.htm/y", CASP_PROTO_MAPI, FORBIDDEN},
+    {"/owa/healthcheck.htm::$DATA", OWA, FORBIDDEN},
+    {"/owa/healthcheck.htm;a=b", OWA, FORBIDDEN},
+    {"/owa/healthcheck.htm.", OWA, FORBIDDEN},
+    {"/exchange/HealthCheck.htm", CASP_PROTO_LEGACY, FORBIDDEN},
+    {"/public/healthcheck.HTM", CASP_PROTO_LEGACY, FORBIDDEN},
+    {"/microsoft-server-activesync/PROXY?Cmd=Sync", CASP_PROTO_EAS, FORBIDDEN},
+    {"/Microsoft-Server-ActiveSync/Proxy.", CASP_PROTO_EAS, FORBIDDEN},
     {"/ecp/proxyLogon.ecp", CASP_PROTO_ECP, FORBIDDEN},
     {"/Microsoft-Server-ActiveSync/Proxy/default.eas", CASP_PROTO_EAS,
      FORBIDDEN},
@@ -509,6 +519,74 @@ static void cookies_are_cleaned(void **state)
     assert_null(casp_protocol_clean_cookies(pool, NULL));
 }
 
+/* 2013's endpoints are mailboxes; a server's name is none. */
+static void endpoints_name_mailboxes(void **state)
+{
+    (void)state;
+#define ID "00112233-4455-6677-8899-aabbccddeeff"
+    static const struct {
+        const char *target, *mailbox;
+    } cases[] = {
+        {"/mapi/emsmdb/?MailboxId=" ID "@contoso.test", ID},
+        {"/mapi/nspi/?a=b&mailboxid=" ID "%40contoso.test&c=d", ID},
+        {"/mapi/emsmdb/?MailboxId=" ID, NULL},
+        {"/mapi/emsmdb/?XMailboxId=" ID "@contoso.test", NULL},
+        {"/mapi/emsmdb/", NULL},
+        {"/rpc/rpcproxy.dll?" ID "@contoso.test:6001", ID},
+        {"/rpc/rpcproxy.dll?" ID "%40contoso.test:6001", ID},
+        {"/rpc/rpcproxy.dll?BER-MBX1.contoso.test:6001", NULL},
+        {"/rpc/rpcproxy.dll?ada@contoso.test:6001", NULL},
+        {"/rpc/rpcproxy.dll", NULL},
+        {"/EWS/Exchange.asmx?" ID "@contoso.test:6001", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        casp_url_t u;
+        casp_protocol_parse(pool, cases[i].target, &u);
+        assert_null(u.refused);
+        if ((u.mailbox == NULL) != (cases[i].mailbox == NULL)
+            || (u.mailbox != NULL && strcmp(u.mailbox, cases[i].mailbox))) {
+            fail_msg("%s: %s", cases[i].target,
+                     u.mailbox ? u.mailbox : "none");
+        }
+        assert_true(u.mailbox == NULL || u.mailbox_kind == CASP_KEY_GUID);
+    }
+}
+
+/* A mail proxy's question, which no request of httpd's can be. */
+static void mail_targets_have_a_protocol_and_nothing_else(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *target;
+        casp_protocol_e protocol;
+    } cases[] = {
+        {"imap://mail.contoso.test", CASP_PROTO_IMAP4},
+        {"IMAP4://mail.contoso.test:993", CASP_PROTO_IMAP4},
+        {"pop3://mail.contoso.test/owa/", CASP_PROTO_POP3},
+        {"smtp://mail.contoso.test", CASP_PROTO_SMTP},
+        {"imaps://mail.contoso.test", CASP_PROTO_NONE},
+        {"/imap://mail.contoso.test", CASP_PROTO_NONE},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        casp_url_t u, web;
+        /* what a client of httpd's writes is never one */
+        casp_protocol_parse(pool, cases[i].target, &web);
+        assert_true(web.protocol < CASP_PROTO_POP3);
+        assert_false(casp_protocol_claims(cases[i].target));
+        u = web;
+        if (!casp_protocol_mail(cases[i].target, &u)) {
+            assert_int_equal(cases[i].protocol, CASP_PROTO_NONE);
+            assert_memory_equal(&u, &web, sizeof(u));
+            continue;
+        }
+        assert_int_equal(u.protocol, cases[i].protocol);
+        assert_null(u.refused);
+        assert_null(u.mailbox);
+        assert_null(u.query);
+        assert_true(!*u.vdir && !*u.rest);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -517,6 +595,8 @@ int main(void)
         cmocka_unit_test(other_paths_are_not_ours),
         cmocka_unit_test(claims_look_at_the_first_segment),
         cmocka_unit_test(mailboxes_are_read_from_urls),
+        cmocka_unit_test(endpoints_name_mailboxes),
+        cmocka_unit_test(mail_targets_have_a_protocol_and_nothing_else),
         cmocka_unit_test(page_loads_are_told_from_scripts),
         cmocka_unit_test(webdav_methods),
         cmocka_unit_test(forged_names),

@@ -254,6 +254,14 @@ static void test_flags(void **state)
         {DB1, NULL, NULL, "512", NULL, NULL,
          "POP3\xc2\xa7"
          "0",
+         NULL, 0, MB | CASP_MB_POP_OFF},
+        {DB1, NULL, NULL, "512", NULL, NULL,
+         "imap4\xa7"
+         "0",
+         NULL, 0, MB | CASP_MB_IMAP_OFF},
+        {DB1, NULL, NULL, "512", NULL, NULL,
+         "IMAP4\xc2\xa7"
+         "1\xc2\xa7",
          NULL, 0, MB},
     };
     size_t i;
@@ -268,7 +276,7 @@ static void test_flags(void **state)
                      {"userAccountControl", cases[i].uac},
                      {"msExchRecipientTypeDetails", cases[i].type},
                      {"msExchOmaAdminWirelessEnable", cases[i].eas},
-                     {"protocolSettings", "IMAP4\xc2\xa7"
+                     {"protocolSettings", "RemotePowerShell\xc2\xa7"
                                           "0\xc2\xa7"},
                      {"protocolSettings", cases[i].proto},
                      {"targetAddress", cases[i].target}};
@@ -314,6 +322,9 @@ static casp_entry_t *ada_entry(void)
         {"msExchRecipientTypeDetails", "1"},
         {"msExchVersion", "4535486012416"},
         {"userAccountControl", "512"},
+        {"displayName", "Ada Lovelace"},
+        {"legacyExchangeDN", "/o=C/cn=ada"},
+        {"targetAddress", "SMTP:ada@else.test"},
     };
     size_t i;
 
@@ -328,8 +339,9 @@ static casp_entry_t *ada_entry(void)
 static void test_record(void **state)
 {
     static const char *const texts[CASP_MB_STRINGS] = {
-        "CN=Ada,CN=Users," NC, "ada",   "CONTOSO", "ada@contoso.test",
-        "Ada@contoso.test",    "ada.l", DB1};
+        "CN=Ada,CN=Users," NC, "ada",          "CONTOSO", "ada@contoso.test",
+        "Ada@contoso.test",    "ada.l",        DB1,       "Ada Lovelace",
+        "/o=C/cn=ada",         "ada@else.test"};
     casp_mailbox_t *m = casp_mailbox_of_entry(pool, ada_entry(), forest, noon);
     casp_home_t home;
     int i;
@@ -516,6 +528,9 @@ static void test_filters(void **state)
          "(userPrincipalName=a\\29\\28uid=\\2a@\\5c\\00x)"},
         {CASP_KEY_SMTP, NULL, BYTES("ada@contoso.test"),
          "(proxyAddresses=smtp:ada@contoso.test)"},
+        {CASP_KEY_LEGACY_DN, NULL, BYTES("/o=C/cn=a(b)"),
+         "(|(legacyExchangeDN=/o=C/cn=a\\28b\\29)"
+         "(proxyAddresses=x500:/o=C/cn=a\\28b\\29))"},
         {CASP_KEY_ALIAS, NULL, BYTES("ada(1)"), "(mailNickname=ada\\281\\29)"},
         {CASP_KEY_GUID, NULL, BYTES("33221100-5544-7766-8899-aabbccddeeff"),
          "(|(msExchMailboxGuid="
@@ -581,7 +596,9 @@ static apr_array_header_t *export_entries(void)
                   "proxyAddresses", "SMTP:carl@contoso.test", "mailNickname",
                   "carl", NULL));
     PUSH(a, entry("uid=dora,ou=people,o=elsewhere", "objectClass",
-                  "inetOrgPerson", "mailNickname", "dora", NULL));
+                  "inetOrgPerson", "mailNickname", "dora", "legacyExchangeDN",
+                  "/o=Contoso/cn=dora", "proxyAddresses",
+                  "X500:/o=Old/cn=dora", NULL));
     return a;
 }
 
@@ -618,6 +635,12 @@ static void test_export(void **state)
         {CASP_KEY_SMTP, NULL, "lovelace@contoso.test", 2, NULL},
         {CASP_KEY_SMTP, NULL, "carl@contoso.test", 0, NULL},
         {CASP_KEY_SMTP, NULL, "c=de", 0, NULL},
+        {CASP_KEY_LEGACY_DN, NULL, "/O=contoso/cn=Dora", 1,
+         "uid=dora,ou=people,o=elsewhere"},
+        {CASP_KEY_LEGACY_DN, NULL, "/o=Old/cn=dora", 1,
+         "uid=dora,ou=people,o=elsewhere"},
+        {CASP_KEY_LEGACY_DN, NULL, "/o=Old", 0, NULL},
+        {CASP_KEY_SMTP, NULL, "/o=Old/cn=dora", 0, NULL},
         {CASP_KEY_ALIAS, NULL, "ADA.L", 1, "CN=Ada,CN=Users," NC},
         {CASP_KEY_ALIAS, NULL, "twin", 2, NULL},
         {CASP_KEY_ALIAS, NULL, "dora", 1, "uid=dora,ou=people,o=elsewhere"},

@@ -137,6 +137,19 @@ static const struct {
     {"CasProxyBackendMap MBX1.contoso.test https://127.0.0.1:4431/",
      "CasProxyBackendMap mbx1.contoso.test https://127.0.0.1:4431"},
     {"CasProxyBackendMap [::1] http://127.0.0.1:81", NULL},
+    {"CasProxyBackendMap Mbx1.x IMAP://Mail.x:1143/",
+     "CasProxyBackendMap mbx1.x imap://mail.x:1143"},
+    {"CasProxyBackendMap mbx1.x pop3://mail.x", NULL},
+    {"CasProxyBackendMap mbx1.x smtp://mail.x:80", NULL},
+    {"CasProxyBackendMap mbx1.x smtp://mail.x:443", NULL},
+    {"CasProxyActiveSyncRedirect 14.0", NULL},
+    {"CasProxyActiveSyncRedirect 16.1", NULL},
+    {"CasProxyActiveSyncRedirect 12", "CasProxyActiveSyncRedirect 12.0"},
+    {"CasProxyActiveSyncRedirect 2.5", NULL},
+    {"CasProxyActiveSyncRedirect 0", NULL},
+    {"CasProxyActiveSyncRedirect off", "CasProxyActiveSyncRedirect Off"},
+    {"CasProxyAutodiscover pass", "CasProxyAutodiscover Pass"},
+    {"CasProxyAutodiscover ANSWER", "CasProxyAutodiscover Answer"},
     {"CasProxyBackendPool hmax=1 ttl=2 acquire=3 connect=4 retry=5 "
      "addressttl=6 busy=7",
      "CasProxyBackendPool hmax=1 ttl=2 acquire=3 connect=4 retry=5 "
@@ -150,6 +163,12 @@ static const struct {
      "PowerShell",
      "CasProxyPublish OWA ECP EAS EWS Autodiscover OAB RPC "
      "MAPI UM Legacy PowerShell"},
+    {"CasProxyPublish smtp POP3 Imap4 OWA",
+     "CasProxyPublish OWA POP3 IMAP4 SMTP"},
+    {"CasProxyPublish OWA ECP EAS EWS Autodiscover OAB RPC MAPI UM Legacy "
+     "PowerShell POP3 IMAP4 SMTP",
+     NULL},
+    {"CasProxyTimeout imap4 1800", "CasProxyTimeout IMAP4 1800"},
     {"CasProxyUrlPolicy log", "CasProxyUrlPolicy Log"},
     {"CasProxyUrlPolicy Off", NULL},
     {"CasProxyUrlPolicy Enforce", NULL},
@@ -325,6 +344,22 @@ static const struct {
     {"CasProxyBackendHosts a/b", "*.example.com"},
     {"CasProxyBackendMap x:443 https://y", "without scheme and port"},
     {"CasProxyBackendMap x y", "https://"},
+    {"CasProxyBackendMap x imaps://y", "https://"},
+    {"CasProxyBackendMap x imap://", "https://"},
+    {"CasProxyBackendMap x imap://u:hunter2@y", "user name"},
+    {"CasProxyBackendMap x imap://y/INBOX", "path comes from"},
+    {"CasProxyBackendMap x imap://y\nCasProxyBackendMap x https://y\n"
+     "CasProxyBackendMap X imap://z",
+     "already"},
+    {"CasProxyBackendMap x http://y\nCasProxyBackendMap x https://y",
+     "already"},
+    {"CasProxyActiveSyncRedirect On", "12.1, 14.0 or 16.1, 0 for all, or Off"},
+    {"CasProxyActiveSyncRedirect 14.", "no version"},
+    {"CasProxyActiveSyncRedirect .5", "no version"},
+    {"CasProxyActiveSyncRedirect 140", "no version"},
+    {"CasProxyActiveSyncRedirect 14.10", "no version"},
+    {"CasProxyActiveSyncRedirect -1", "no version"},
+    {"CasProxyAutodiscover On", "write Pass or Answer"},
     {"CasProxyBackendMap x https://y/owa", "path comes from"},
     {"CasProxyBackendMap x https://y\nCasProxyBackendMap X https://z",
      "already"},
@@ -633,6 +668,8 @@ static const char defaults[] =
     "CasProxySharedCache shmcb\n"
     "CasProxyFrontEnd 2010SP2\n"
     "CasProxyCrossSiteRedirectType Manual\n"
+    "CasProxyActiveSyncRedirect 14.0\n"
+    "CasProxyAutodiscover Pass\n"
     "CasProxyRequireTLS On\n"
     "CasProxySSO On\n"
     "CasProxyLogonFormat FullDomain\n"
@@ -652,7 +689,11 @@ static const char defaults[] =
     "CasProxyTimeout UM 200\n"
     "CasProxyTimeout Legacy 200\n"
     "CasProxyTimeout PowerShell 200\n"
-    "CasProxyPublish OWA ECP EAS EWS Autodiscover OAB RPC MAPI UM Legacy\n"
+    "CasProxyTimeout POP3 200\n"
+    "CasProxyTimeout IMAP4 200\n"
+    "CasProxyTimeout SMTP 200\n"
+    "CasProxyPublish OWA ECP EAS EWS Autodiscover OAB RPC MAPI UM Legacy "
+    "POP3 IMAP4 SMTP\n"
     "CasProxyUrlPolicy Enforce\n"
     "CasProxyAuth Forms\n"
     "CasProxyBackendAuth Auto\n"
@@ -683,6 +724,55 @@ static void test_defaults(void **state)
     assert_null(read_into("CasProxyFrontEnd 2010SP3", &c));
     complete(&c);
     assert_int_equal(c.settings->cross_site_silent, 0);
+}
+
+/* Which devices a front tells their new address, where nobody says so. */
+static void test_eas_default(void **state)
+{
+    static const int want[CASP_F_COUNT] = {
+        [CASP_F2007] = 0,
+        [CASP_F2010] = 121,
+        [CASP_F2010SP1] = 121,
+        [CASP_F2010SP2] = 140,
+        [CASP_F2010SP3] = 140,
+        [CASP_F2013] = CASP_EAS_REDIRECT_OFF,
+        [CASP_F2016] = CASP_EAS_REDIRECT_OFF,
+        [CASP_F2019] = CASP_EAS_REDIRECT_OFF};
+    casp_config_t c;
+    (void)state;
+    for (int f = 0; f < CASP_F_COUNT; f++) {
+        const char *line = apr_pstrcat(pool, "CasProxyFrontEnd ",
+                                       casp_front_name((casp_front_e)f), NULL);
+        assert_null(read_into(line, &c));
+        complete(&c);
+        assert_int_equal(c.settings->eas_redirect, want[f]);
+        assert_null(read_into(
+            apr_pstrcat(pool, line, "\nCasProxyActiveSyncRedirect 16.1", NULL),
+            &c));
+        complete(&c);
+        assert_int_equal(c.settings->eas_redirect, 161);
+    }
+}
+
+/* One line for a host's web server, one for each of its mail services. */
+static void test_backend_map(void **state)
+{
+    casp_config_t c;
+    (void)state;
+    assert_null(read_into("CasProxyBackendMap a.x imap://m:1\n"
+                          "CasProxyBackendMap a.x http://w:2\n"
+                          "CasProxyBackendMap b.x smtp://s:3",
+                          &c));
+    const casp_settings_t *s = c.settings;
+    assert_string_equal(casp_settings_backend_map(s, "A.x", "imap"),
+                        "imap://m:1");
+    assert_string_equal(casp_settings_backend_map(s, "a.x", "https"),
+                        "http://w:2");
+    assert_null(casp_settings_backend_map(s, "a.x", "smtp"));
+    assert_null(casp_settings_backend_map(s, "b.x", "https"));
+    assert_null(casp_settings_backend_map(s, "c.x", "https"));
+    assert_null(read_into("CasProxy On", &c));
+    assert_null(casp_settings_backend_map(c.settings, "a.x", "https"));
 }
 
 /* A form is for people; a program always has another way in. */
@@ -924,6 +1014,9 @@ static const struct {
     {LDIF "CasProxyLogonFormat UserName", NULL, "CasProxyDefaultDomain"},
     {LDIF "CasProxyLogonFormat UserName\nCasProxyDefaultDomain C", NULL, NULL},
     {LDIF "CasProxyExternalURL http://x", NULL, "CasProxyRequireTLS"},
+    {LDIF "CasProxyAutodiscover Answer", NULL, "CasProxyExternalURL"},
+    {LDIF "CasProxyAutodiscover Answer\nCasProxyExternalURL https://x", NULL,
+     NULL},
     {LDIF "CasProxyExternalURL http://x\nCasProxyRequireTLS Off", NULL, NULL},
     {LDIF "CasProxyPages @/none", "CasProxyPages: @/none", NULL},
     {LDIF "CasProxyPages @/good", "is no folder", NULL},
@@ -1136,6 +1229,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_merge_each, setup, teardown),
         cmocka_unit_test_setup_teardown(test_merge_parts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_defaults, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_eas_default, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_backend_map, setup, teardown),
         cmocka_unit_test(test_schemes),
         cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(test_values, setup, teardown),

@@ -444,6 +444,41 @@ static void test_databases(void **state)
     assert_null(casp_topology_database_by_name(org, "nope"));
 }
 
+/* Its own address book, else the default one, else none. */
+static void test_oabs(void **state)
+{
+    static const char oabs[] =
+        "dn: CN=A,CN=OABs," ORG "\nobjectClass: msExchOAB\n"
+        "objectGUID:: QUFBQUFBQUFBQUFBQUFBQQ==\nmsExchOABDefault: TRUE\n\n"
+        "dn: CN=B,CN=OABs," ORG "\nobjectClass: msExchOAB\n"
+        "objectGUID:: QkJCQkJCQkJCQkJCQkJCQg==\n\n";
+    static const char databases_of[] =
+        "dn: CN=DB1,CN=Databases," GROUP "\nobjectClass: msExchPrivateMDB\n"
+        "cn: DB1\nmsExchUseOAB: cn=b, CN=OABs," ORG "\n\n"
+        "dn: CN=DB2,CN=Databases," GROUP "\nobjectClass: msExchPrivateMDB\n"
+        "cn: DB2\nmsExchUseOAB: CN=Gone,CN=OABs," ORG "\n\n"
+        "dn: CN=DB3,CN=Databases," GROUP "\nobjectClass: msExchPrivateMDB\n"
+        "cn: DB3\n\n";
+    static const char names[][4] = {"DB1", "DB2", "DB3"};
+
+    (void)state;
+    for (int with = 0; with < 2; with++) {
+        casp_topology_t *t =
+            build(apr_pstrcat(pool, databases_of, with ? oabs : "", NULL));
+        for (int i = 0; i < 3; i++) {
+            const casp_database_t *d =
+                casp_topology_database_by_name(t, names[i]);
+            assert_non_null(d);
+            if (!with) {
+                assert_null(d->oab);
+                continue;
+            }
+            assert_int_equal(d->oab->b[0], i ? 'A' : 'B');
+        }
+        casp_topology_unref(t);
+    }
+}
+
 static void test_vdirs(void **state)
 {
     (void)state;
@@ -885,6 +920,7 @@ static void test_filter(void **state)
                                          "msExchPrivateMDB",
                                          "msExchPublicMDB",
                                          "msExchMDBCopy",
+                                         "msExchOAB",
                                          "msExchOWAVirtualDirectory",
                                          "msExchECPVirtualDirectory",
                                          "msExchMobileVirtualDirectory",
@@ -905,7 +941,7 @@ static void test_filter(void **state)
     while (casp_topology_attrs[attrs]) {
         attrs++;
     }
-    assert_int_equal(attrs, 26);
+    assert_int_equal(attrs, 28);
     assert_string_equal(casp_topology_attrs[0], "objectClass");
 }
 
@@ -917,6 +953,7 @@ int main(void)
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_servers),
         cmocka_unit_test(test_databases),
+        cmocka_unit_test(test_oabs),
         cmocka_unit_test(test_vdirs),
         cmocka_unit_test(test_subnets),
         cmocka_unit_test(test_domains),
