@@ -195,12 +195,44 @@ int casp_answer_page(request_rec *r, casp_request_t *rq, int status,
                                                vars));
 }
 
+/* Clients that are programs: none of them shows a page or follows a link, and
+ * a phone that is told 500 takes itself for the culprit. */
+static bool is_for_programs(casp_protocol_e protocol)
+{
+    switch (protocol) {
+    case CASP_PROTO_OWA:
+    case CASP_PROTO_ECP:
+    case CASP_PROTO_LEGACY:
+        return false;
+    default:
+        return true;
+    }
+}
+
+/* What a 405 must tell.  Only where it is ours: a backend's has its own. */
+static const char *allowed_methods(casp_protocol_e protocol)
+{
+    switch (protocol) {
+    case CASP_PROTO_EAS:
+        return "OPTIONS, POST";
+    case CASP_PROTO_RPC:
+        return "RPC_IN_DATA, RPC_OUT_DATA";
+    default:
+        return "GET, HEAD, OPTIONS, POST";
+    }
+}
+
 static int send_status(request_rec *r, casp_request_t *rq, int status)
 {
     const casp_decision_t *d = &rq->verdict.decision;
 
+    if (status == HTTP_INTERNAL_SERVER_ERROR)
+        status = HTTP_SERVICE_UNAVAILABLE;
     if (status == HTTP_SERVICE_UNAVAILABLE)
         apr_table_setn(r->headers_out, "Retry-After", RETRY_AFTER);
+    if (status == HTTP_METHOD_NOT_ALLOWED)
+        apr_table_setn(r->headers_out, "Allow",
+                       allowed_methods(rq->verdict.url.protocol));
     if (casp_answer_wants_page(r, rq))
         return casp_answer_page(r, rq, status, NULL, NULL);
     return casp_answer_write(r, rq, status, NULL, "text/plain; charset=utf-8",
@@ -285,9 +317,16 @@ static int send_redirect(request_rec *r, casp_request_t *rq, const char *url)
     return casp_answer_page(r, rq, HTTP_MOVED_TEMPORARILY, NULL, link);
 }
 
+/* A device reads X-MS-Location and nothing else: no body, and no type of one.
+ */
 static int send_eas_redirect(request_rec *r, casp_request_t *rq)
 {
-    apr_table_setn(r->headers_out, "X-MS-Location", rq->verdict.decision.url);
+    const char *link = casp_answer_safe_link(rq->verdict.decision.url);
+
+    if (!link)
+        return casp_answer_error(r, rq, "no-external-url",
+                                 HTTP_SERVICE_UNAVAILABLE);
+    apr_table_setn(r->headers_out, "X-MS-Location", link);
     return casp_answer_write(r, rq, 451, "451 Device Misconfigured", NULL, "");
 }
 
@@ -301,12 +340,29 @@ static int double_hop(request_rec *r, casp_request_t *rq)
     return casp_answer_unauthorized(r, rq, "double-hop");
 }
 
+/* No rule sends a program after these; should one, it is told so. */
+static bool is_for_people(casp_action_e action)
+{
+    switch (action) {
+    case CASP_ACTION_MANUAL_REDIRECT:
+    case CASP_ACTION_TEMPORARY_REDIRECT:
+    case CASP_ACTION_SILENT_REDIRECT:
+    case CASP_ACTION_SSO_REDIRECT:
+        return true;
+    default:
+        return false;
+    }
+}
+
 int casp_answer_send(request_rec *r, casp_request_t *rq)
 {
     const casp_decision_t *d = &rq->verdict.decision;
 
     if (rq->signed_out)
         return casp_forms_signed_out(r, rq);
+    if (is_for_people(d->action) && is_for_programs(rq->verdict.url.protocol))
+        return casp_answer_error(r, rq, "redirect-not-possible",
+                                 HTTP_FORBIDDEN);
     if (d->action == CASP_ACTION_TEMPORARY_REDIRECT)
         rq->forget = true; /* the next request is to ask anew */
     switch (d->action) {
@@ -322,6 +378,8 @@ int casp_answer_send(request_rec *r, casp_request_t *rq)
     case CASP_ACTION_SILENT_REDIRECT:
     case CASP_ACTION_AUTODISCOVER_REDIRECT:
         return send_redirect(r, rq, d->url);
+    case CASP_ACTION_AUTODISCOVER_ANSWER:
+        return casp_discover_answer(r, rq);
     case CASP_ACTION_EAS_REDIRECT:
         return send_eas_redirect(r, rq);
     case CASP_ACTION_LOGON:

@@ -34,23 +34,36 @@ static int pre_request(proxy_worker **worker, proxy_balancer **balancer,
 
 int casp_backend_attach(apr_pool_t *p)
 {
-    typedef void hook_fn(proxy_HOOK_pre_request_t * fn,
-                         const char *const *before, const char *const *after,
-                         int order);
-    hook_fn *hook = NULL;
+    typedef void request_fn(proxy_HOOK_pre_request_t * fn,
+                            const char *const *before,
+                            const char *const *after, int order);
+    typedef void scheme_fn(proxy_HOOK_scheme_handler_t * fn,
+                           const char *const *before, const char *const *after,
+                           int order);
+    request_fn *hook = NULL;
+    scheme_fn *hook_scheme = NULL;
     apr_dso_handle_t *dso;
 
     if (!casp_worker_attach(p, &dso))
         return HTTP_INTERNAL_SERVER_ERROR;
     if (!dso)
         return OK;
-    if (!casp_worker_symbol(dso, "proxy_hook_pre_request", &hook)) {
+    if (!casp_worker_symbol(dso, "proxy_hook_pre_request", &hook)
+        || !casp_worker_symbol(dso, "proxy_hook_scheme_handler",
+                               &hook_scheme)) {
         ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, 0, NULL,
-                     CASPLOGNO(0167) "this mod_proxy has no pre_request hook:"
-                                     " load the mod_proxy of this httpd");
+                     CASPLOGNO(0167) "this mod_proxy has no pre_request or no "
+                                     "scheme_handler hook: load the mod_proxy "
+                                     "of this httpd");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    if (!casp_worker_share(p))
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, NULL,
+                     CASPLOGNO(0762) "no shared memory: the two channels of "
+                                     "Outlook Anywhere may meet two servers "
+                                     "when one of these comes or goes");
     hook(pre_request, NULL, NULL, APR_HOOK_FIRST);
+    hook_scheme(casp_relay_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
     APR_OPTIONAL_HOOK(proxy, fixups, casp_mapping_outwards, NULL, NULL,
                       APR_HOOK_LAST);
     return OK;
@@ -84,19 +97,14 @@ void casp_backend_tick(apr_time_t now)
 static const char *base_of(request_rec *r, casp_request_t *rq, int i)
 {
     const char *url = rq->verdict.decision.backends[i].url;
-    const char *host = casp_url_host(r->pool, url);
-    const apr_array_header_t *map = rq->vhost->settings->backend_map;
-    const char *path = casp_url_path(url);
+    const char *to =
+        casp_settings_backend_map(rq->vhost->settings,
+                                  casp_url_host(r->pool, url), "https");
 
-    for (int m = 0; map && m < map->nelts; m++) {
-        const casp_pair_t *pair = &APR_ARRAY_IDX(map, m, casp_pair_t);
-        if (!ap_cstr_casecmp(pair->a, host)) {
-            const char *to = casp_url_path(pair->b);
-            return apr_pstrmemdup(r->pool, pair->b,
-                                  (apr_size_t)(to - pair->b));
-        }
-    }
-    return apr_pstrmemdup(r->pool, url, (apr_size_t)(path - url));
+    if (to)
+        url = to;
+    return apr_pstrmemdup(r->pool, url,
+                          (apr_size_t)(casp_url_path(url) - url));
 }
 
 /* The raw URL, as the client sent it, behind the directory's own path: what
@@ -110,6 +118,7 @@ static void use_candidate(request_rec *r, casp_request_t *rq, int i)
 
     rq->backend = i;
     rq->login = d->backends[i].login;
+    rq->verdict.asked = d->backends[i].url;
     rq->backend_base = base_of(r, rq, i);
     rq->backend_host = d->action == CASP_ACTION_PROXY_BACKEND
                            ? rq->ask.host /* 2003 builds its links from it */
@@ -129,23 +138,29 @@ static bool rests(request_rec *r, casp_request_t *rq, int i)
     return casp_worker_rests(r, rq);
 }
 
-void casp_backend_prepare(request_rec *r, casp_request_t *rq)
+/* The first that does not rest; of a channel, where its partner went. */
+static int first_candidate(request_rec *r, casp_request_t *rq)
 {
     const casp_decision_t *d = &rq->verdict.decision;
-    int first = 0;
 
-    for (int i = 0; i < d->nbackends && d->nbackends > 1; i++) {
-        if (!rests(r, rq, i)) {
-            first = i;
-            break;
-        }
-    }
-    use_candidate(r, rq, first);
+    if (d->nbackends < 2)
+        return 0;
+    for (int i = 0; i < d->nbackends && casp_relay_wants(r, rq); i++)
+        if (casp_worker_leads(rq, base_of(r, rq, i)))
+            return i;
+    for (int i = 0; i < d->nbackends; i++)
+        if (!rests(r, rq, i))
+            return i;
+    return 0;
+}
+
+void casp_backend_prepare(request_rec *r, casp_request_t *rq)
+{
+    use_candidate(r, rq, first_candidate(r, rq));
     r->proxyreq = PROXYREQ_REVERSE;
     r->handler = "proxy-server";
     apr_table_setn(r->notes, "proxy-nocanon", "1");
-    if (rq->verdict.url.protocol == CASP_PROTO_RPC
-        || rq->verdict.url.protocol == CASP_PROTO_MAPI)
+    if (rq->verdict.url.protocol == CASP_PROTO_MAPI)
         apr_table_setn(r->subprocess_env, "proxy-prefetch-nonblocking", "1");
     casp_mapping_insert(r, rq);
 }
@@ -225,6 +240,20 @@ static casp_after_e judge_overridden(request_rec *r, casp_request_t *rq,
     return after;
 }
 
+/* A login's connection may break between its messages, or be closed by the
+ * backend when it is used: mod_proxy has no answer then, and does not know that
+ * another connection would do.  Asked again is only what changes nothing, for
+ * the backend may have read it. */
+static bool broke_off(request_rec *r, const casp_request_t *rq, int rc)
+{
+    return (rc == HTTP_BAD_GATEWAY || rc == HTTP_SERVICE_UNAVAILABLE)
+           && rq->lease && !rq->seen && !rq->trouble && !rq->last
+           && !apr_table_get(r->notes, "proxy_timedout")
+           && (r->method_number == M_GET || r->method_number == M_OPTIONS
+               || r->method_number == M_PROPFIND)
+           && !ap_request_has_body(r);
+}
+
 /* One candidate, and once more where its login was lost on the way. */
 static int run(request_rec *r, casp_request_t *rq)
 {
@@ -240,6 +269,8 @@ static int run(request_rec *r, casp_request_t *rq)
         rc = ap_run_handler(r);
         if (!rq->seen && r->headers_out != before && rc >= 400)
             rq->after = judge_overridden(r, rq, rc);
+        else if (broke_off(r, rq, rc))
+            rq->after = CASP_AFTER_AGAIN;
         rq->trying = false;
         casp_backlogin_done(rq);
         if (rq->after == CASP_AFTER_SERVED)
@@ -249,6 +280,18 @@ static int run(request_rec *r, casp_request_t *rq)
             return OK;
     }
     return rc;
+}
+
+/* mod_proxy_http says 502 of an answer that did not come in time, too, and
+ * leaves a note. */
+static const char *why_failed(request_rec *r, int rc)
+{
+    if (rc == HTTP_INTERNAL_SERVER_ERROR)
+        return "backend-certificate";
+    return rc == HTTP_GATEWAY_TIME_OUT
+                   || apr_table_get(r->notes, "proxy_timedout")
+               ? "backend-timeout"
+               : "backend-unavailable";
 }
 
 /* Only a status that mod_proxy gives before a byte was sent leads to the next
@@ -261,6 +304,8 @@ int casp_backend_handler(request_rec *r, casp_request_t *rq)
     int first = rq->backend;
     int rc;
 
+    if (r->connection->master && casp_relay_wants(r, rq))
+        return casp_relay_refuse(r, rq);
     casp_runtime_enter(r, rq);
     for (int tried = 1;; tried++) {
         const apr_table_t *before = r->headers_out;
@@ -269,8 +314,12 @@ int casp_backend_handler(request_rec *r, casp_request_t *rq)
             break;
         if (r->headers_out != before
             && (rc == HTTP_SERVICE_UNAVAILABLE
-                || rc == HTTP_INTERNAL_SERVER_ERROR))
+                || rc == HTTP_INTERNAL_SERVER_ERROR)) {
+            if (casp_mapping_spares(rq, rc, NULL))
+                return casp_answer_error(r, rq, "backend-error",
+                                         HTTP_SERVICE_UNAVAILABLE);
             return rc;
+        }
         if (rc != HTTP_SERVICE_UNAVAILABLE && rc != HTTP_BAD_GATEWAY
             && rc != HTTP_GATEWAY_TIME_OUT && rc != HTTP_INTERNAL_SERVER_ERROR)
             return rc;
@@ -282,9 +331,6 @@ int casp_backend_handler(request_rec *r, casp_request_t *rq)
     }
     if (rq->trouble)
         return casp_answer_trouble(r, rq);
-    return casp_answer_error(r, rq,
-                             rc == HTTP_INTERNAL_SERVER_ERROR
-                                 ? "backend-certificate"
-                                 : "backend-unavailable",
+    return casp_answer_error(r, rq, why_failed(r, rc),
                              HTTP_SERVICE_UNAVAILABLE);
 }

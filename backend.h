@@ -8,6 +8,7 @@
  *   worker.c     workers made at run time, and mod_proxy's functions
  *   backlogin.c  logging on there: leases, tickets, the backend's own form
  *   leg.c        one exchange of our own over mod_proxy's connection
+ *   relay.c      a client and a backend who both speak at once: RPC
  *   mapping.c    headers outwards and inwards, and a backend's no
  */
 
@@ -41,6 +42,10 @@ typedef struct {
     int (*connect)(const char *scheme, proxy_conn_rec *conn,
                    proxy_worker *worker, server_rec *s);
     int (*create)(const char *scheme, proxy_conn_rec *conn, request_rec *r);
+    int (*head)(apr_pool_t *p, apr_bucket_brigade *bb, request_rec *r,
+                proxy_conn_rec *conn, proxy_worker *worker,
+                proxy_server_conf *conf, apr_uri_t *uri, char *url,
+                char *server_portstr, char **old_cl, char **old_te);
 } casp_mod_proxy_t;
 extern casp_mod_proxy_t casp_mod_proxy;
 
@@ -61,6 +66,12 @@ bool casp_worker_attach(apr_pool_t *p, apr_dso_handle_t **dso);
 /** Find a function in it. */
 bool casp_worker_symbol(apr_dso_handle_t *dso, const char *name, void *fn);
 apr_status_t casp_worker_child_init(void);
+/** Memory for all children; from pre_config.  @return false: there is none */
+bool casp_worker_share(apr_pool_t *p);
+/** A channel of this user has gone to the current candidate. */
+void casp_worker_went(const casp_request_t *rq);
+/** Did the user's last channel go there, a moment ago? */
+bool casp_worker_leads(const casp_request_t *rq, const char *base);
 /** Has the current candidate failed a moment ago? */
 bool casp_worker_rests(request_rec *r, casp_request_t *rq);
 /** The current candidate's worker, if there is one; of this request's own
@@ -85,6 +96,10 @@ typedef struct {
     const char *scheme; /**< "http" or "https" */
     const char *base; /**< scheme://host[:port] */
     const char *host; /**< Host header */
+    const char *target; /**< URL that is asked for; NULL: the base */
+    char *url; /**< when it is open: the target's path and query */
+    apr_uri_t *uri; /**< and the target's parts */
+    char port[32]; /**< as a Host header has it */
     proxy_conn_rec *conn;
     apr_time_t until; /**< of the exchange */
     bool reused; /**< the connection was up before */
@@ -94,6 +109,7 @@ typedef struct {
 
 typedef struct {
     int status;
+    const char *line; /**< "200 OK" */
     apr_table_t *headers;
     bool old; /**< HTTP/1.0 */
     bool close; /**< the backend ends the connection after it */
@@ -114,6 +130,15 @@ int casp_leg_connect(casp_leg_t *leg);
 int casp_leg_exchange(casp_leg_t *leg, const char *method, const char *path,
                       const char *const *headers, const char *body,
                       apr_size_t len, casp_leg_answer_t *answer);
+/**
+ * Read the head of an answer, an interim one too; blocks, until leg->until.
+ * @return false: it is none
+ */
+bool casp_leg_head(casp_leg_t *leg, casp_leg_answer_t *answer);
+/** Is it said more than once, or in two ways, how long the body is? */
+bool casp_leg_ambiguous(const apr_table_t *headers);
+/** 500 where no answer came because TLS failed, else 502. */
+int casp_leg_failure(const casp_leg_t *leg);
 /** Give the connection back. @a keep false: closed. */
 void casp_leg_close(casp_leg_t *leg, bool keep);
 
@@ -140,10 +165,28 @@ casp_after_e casp_backlogin_judge(request_rec *r, casp_request_t *rq);
 /** mod_proxy is through with it: the lease goes back. */
 void casp_backlogin_done(casp_request_t *rq);
 
+/* ---- relay.c */
+
+/** Is it one of the two requests of Outlook Anywhere? */
+bool casp_relay_wants(request_rec *r, const casp_request_t *rq);
+/** They came over HTTP/2: send the client to HTTP/1.1.  @return DONE */
+int casp_relay_refuse(request_rec *r, casp_request_t *rq);
+/** mod_proxy's scheme handler for them. */
+int casp_relay_handler(request_rec *r, proxy_worker *worker,
+                       proxy_server_conf *conf, char *url,
+                       const char *proxyhost, apr_port_t proxyport);
+/** Can the request be sent to a backend once more: has it no body, or one that
+ *  is remembered? */
+bool casp_relay_repeatable(request_rec *r);
+
 /* ---- mapping.c */
 
 void casp_mapping_register(void);
 void casp_mapping_insert(request_rec *r, casp_request_t *rq);
+/** Is this status of a backend's, with this Content-Type, kept from the client,
+ *  who gets 503 instead? */
+bool casp_mapping_spares(const casp_request_t *rq, int status,
+                         const char *type);
 /** mod_proxy's fixups hook. */
 int casp_mapping_outwards(request_rec *r);
 

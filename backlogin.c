@@ -38,7 +38,8 @@
 #define LEASE_FILTER "CASPROXY_LEASE"
 #define LEASE_NOTE "casproxy-lease"
 #define MAX_LEASES 1024
-#define LEASES_PER_USER 16
+/* An Outlook with shared mailboxes has twenty channels, each with one. */
+#define LEASES_PER_USER 64
 
 /* What a lease carries. */
 typedef struct {
@@ -685,7 +686,7 @@ static casp_after_e judge_cookies(request_rec *r, casp_request_t *rq)
                 "come back to the same server?");
         return CASP_AFTER_INSTEAD;
     }
-    if (!rq->last && !ap_request_has_body(r))
+    if (!rq->last && casp_relay_repeatable(r))
         return CASP_AFTER_AGAIN;
     trouble(r, rq, "backend-session-over", "its session has ended");
     return CASP_AFTER_INSTEAD;
@@ -750,7 +751,7 @@ static casp_after_e judge_lease(request_rec *r, casp_request_t *rq)
     c->in = false;
     /* a login that it took before, or a connection that was another one: no
      * word about the password */
-    if (old && !rq->last && !ap_request_has_body(r))
+    if (old && !rq->last && casp_relay_repeatable(r))
         return CASP_AFTER_AGAIN;
     if (old) {
         trouble(r, rq, "backend-unavailable",
@@ -765,7 +766,7 @@ static casp_after_e judge_ticket(request_rec *r, casp_request_t *rq)
     if (r->status != HTTP_UNAUTHORIZED)
         return CASP_AFTER_SERVED;
     casp_gss_forget(rq->vhost->gss, &rq->own->user);
-    if (!rq->last && !ap_request_has_body(r))
+    if (!rq->last && casp_relay_repeatable(r))
         return CASP_AFTER_AGAIN; /* its key may be a new one */
     return judge_refusal(r, rq);
 }

@@ -32,11 +32,11 @@
 int casp_leg_open(casp_leg_t *leg)
 {
     request_rec *r = leg->r;
-    apr_uri_t *uri = apr_palloc(r->pool, sizeof *uri);
-    char *url = apr_pstrcat(r->pool, leg->base, "/", NULL);
-    char port[32];
     int rc;
 
+    leg->uri = apr_palloc(r->pool, sizeof *leg->uri);
+    leg->url = leg->target ? apr_pstrdup(r->pool, leg->target)
+                           : apr_pstrcat(r->pool, leg->base, "/", NULL);
     leg->scheme = ap_cstr_casecmpn(leg->base, "https:", 6) ? "http" : "https";
     rc = casp_mod_proxy.acquire(leg->scheme, &leg->conn, leg->worker,
                                 r->server);
@@ -45,9 +45,9 @@ int casp_leg_open(casp_leg_t *leg)
         return rc;
     }
     leg->conn->is_ssl = !strcmp(leg->scheme, "https");
-    rc =
-        casp_mod_proxy.determine(r->pool, r, leg->conf, leg->worker, leg->conn,
-                                 uri, &url, NULL, 0, port, sizeof port);
+    rc = casp_mod_proxy.determine(r->pool, r, leg->conf, leg->worker,
+                                  leg->conn, leg->uri, &leg->url, NULL, 0,
+                                  leg->port, sizeof leg->port);
     if (rc != OK)
         casp_leg_close(leg, false);
     return rc;
@@ -187,6 +187,7 @@ static bool read_status(casp_leg_t *leg, apr_bucket_brigade *bb,
         || !apr_isdigit(line[11]) || apr_isdigit(line[12]))
         return false;
     a->status = (line[9] - '0') * 100 + (line[10] - '0') * 10 + line[11] - '0';
+    a->line = line + 9;
     a->old = line[7] == '0';
     return true;
 }
@@ -213,9 +214,26 @@ static bool read_headers(casp_leg_t *leg, apr_bucket_brigade *bb,
         end = colon + strlen(colon);
         while (end > colon && (end[-1] == ' ' || end[-1] == '\t'))
             *--end = '\0';
+        /* httpd would end the client's connection rather than send such a
+         * one on */
+        if (*ap_scan_http_token(line) || *ap_scan_http_field_content(colon))
+            return false;
         apr_table_addn(headers, line, colon);
     }
     return false;
+}
+
+bool casp_leg_head(casp_leg_t *leg, casp_leg_answer_t *a)
+{
+    apr_bucket_brigade *bb =
+        apr_brigade_create(leg->r->pool, leg->conn->connection->bucket_alloc);
+    bool good;
+
+    memset(a, 0, sizeof *a);
+    a->headers = apr_table_make(leg->r->pool, 12);
+    good = read_status(leg, bb, a) && read_headers(leg, bb, a->headers);
+    apr_brigade_destroy(bb);
+    return good;
 }
 
 static bool drop_bytes(casp_leg_t *leg, apr_bucket_brigade *bb, apr_off_t left)
@@ -270,8 +288,7 @@ static int count_one(void *count, const char *name, const char *value)
     return 1;
 }
 
-/* Is it said more than once, or in two ways, how long the body is? */
-static bool is_ambiguous(const apr_table_t *headers)
+bool casp_leg_ambiguous(const apr_table_t *headers)
 {
     int n = 0;
 
@@ -291,7 +308,7 @@ static bool drop_body(casp_leg_t *leg, apr_bucket_brigade *bb, bool head,
 
     if (head || a->status == HTTP_NO_CONTENT || a->status == HTTP_NOT_MODIFIED)
         return true;
-    if (is_ambiguous(a->headers))
+    if (casp_leg_ambiguous(a->headers))
         return false;
     if (coding)
         return !ap_cstr_casecmp(coding, "chunked") && drop_chunks(leg, bb);
@@ -303,12 +320,13 @@ static bool drop_body(casp_leg_t *leg, apr_bucket_brigade *bb, bool head,
 }
 
 /* mod_ssl leaves it where its handshake failed: the certificate, mostly. */
-static bool is_tls_failure(const casp_leg_t *leg)
+int casp_leg_failure(const casp_leg_t *leg)
 {
     const conn_rec *c = leg->conn->connection;
     const char *rv = c ? apr_table_get(c->notes, "SSL_connect_rv") : NULL;
 
-    return rv && !strcmp(rv, "err");
+    return rv && !strcmp(rv, "err") ? HTTP_INTERNAL_SERVER_ERROR
+                                    : HTTP_BAD_GATEWAY;
 }
 
 int casp_leg_exchange(casp_leg_t *leg, const char *method, const char *path,
@@ -324,9 +342,7 @@ int casp_leg_exchange(casp_leg_t *leg, const char *method, const char *path,
 
     memset(answer, 0, sizeof *answer);
     for (int interim = 0; good; interim++) {
-        answer->headers = apr_table_make(leg->r->pool, 12);
-        good = interim < 8 && read_status(leg, bb, answer)
-               && read_headers(leg, bb, answer->headers);
+        good = interim < 8 && casp_leg_head(leg, answer);
         if (answer->status >= 200 || answer->status == 101)
             break;
     }
@@ -343,5 +359,5 @@ int casp_leg_exchange(casp_leg_t *leg, const char *method, const char *path,
         c->keepalives++; /* mod_proxy asks whether it was ever answered */
         return OK;
     }
-    return is_tls_failure(leg) ? HTTP_INTERNAL_SERVER_ERROR : HTTP_BAD_GATEWAY;
+    return casp_leg_failure(leg);
 }

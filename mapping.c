@@ -20,6 +20,8 @@
 #include <util_filter.h>
 
 #define MAP_FILTER "CASPROXY_MAP"
+/* As long as a server may need to take a breath; devices add their own. */
+#define RETRY_AFTER "30"
 
 /* ------------------------------------------------------- headers, outwards */
 
@@ -246,8 +248,7 @@ static void map_cookies(request_rec *r, casp_request_t *rq, apr_table_t *t)
     apr_table_do(add_cookie, t, m.mapped, NULL);
 }
 
-/* The backend's answer gives way to one of ours: a redirection, or 440. */
-static void answer_instead(request_rec *r, int status, const char *location)
+static void unset_body_headers(request_rec *r)
 {
     static const char *const about_body[] = {
         "Content-Length", "Content-Type",     "Content-Encoding",
@@ -257,12 +258,79 @@ static void answer_instead(request_rec *r, int status, const char *location)
     for (size_t i = 0; i < sizeof about_body / sizeof *about_body; i++)
         apr_table_unset(r->headers_out, about_body[i]);
     r->content_encoding = NULL;
+}
+
+/* The backend's answer gives way to one of ours: a redirection, or 440. */
+static void answer_instead(request_rec *r, int status, const char *location)
+{
+    unset_body_headers(r);
     r->status = status;
     r->status_line = status == 440 ? "440 Login Timeout" : NULL;
     ap_set_content_type(r, "text/html; charset=utf-8");
     apr_table_setn(r->headers_out, "Cache-Control", "no-cache, no-store");
     if (location)
         apr_table_setn(r->headers_out, "Location", location);
+}
+
+/* ------------------------------------------------- what devices are spared */
+
+/* A phone takes a 500 for a fault of its own account: it wipes its
+ * partnership, or asks the person for a password.  503 with Retry-After is the
+ * same news, and it waits.  Programs that speak SOAP get their faults as 500s
+ * with XML in them; those are theirs.  People's pages stay as they are. */
+typedef enum {
+    SPARE_NOTHING = 0,
+    SPARE_BUT_FAULTS, /* a 500 without XML */
+    SPARE_ALL /* 500, and what a proxy behind us says: 502, 504 */
+} spare_e;
+
+static spare_e spare_of(casp_protocol_e protocol)
+{
+    switch (protocol) {
+    case CASP_PROTO_EAS:
+    case CASP_PROTO_RPC:
+    case CASP_PROTO_MAPI:
+    case CASP_PROTO_OAB:
+        return SPARE_ALL;
+    case CASP_PROTO_EWS:
+    case CASP_PROTO_UM:
+    case CASP_PROTO_AUTODISCOVER:
+    case CASP_PROTO_POWERSHELL: /* WinRM is SOAP too */
+        return SPARE_BUT_FAULTS;
+    default:
+        return SPARE_NOTHING;
+    }
+}
+
+/* text/xml, application/soap+xml; charset=utf-8 */
+static bool is_xml(const char *type)
+{
+    apr_size_t len = type ? strcspn(type, "; \t") : 0;
+
+    return len > 4
+           && (!ap_cstr_casecmpn(type + len - 4, "/xml", 4)
+               || !ap_cstr_casecmpn(type + len - 4, "+xml", 4));
+}
+
+bool casp_mapping_spares(const casp_request_t *rq, int status,
+                         const char *type)
+{
+    spare_e spare = spare_of(rq->verdict.url.protocol);
+
+    if (spare == SPARE_NOTHING)
+        return false;
+    if (status == HTTP_INTERNAL_SERVER_ERROR)
+        return spare == SPARE_ALL || !is_xml(type);
+    return spare == SPARE_ALL
+           && (status == HTTP_BAD_GATEWAY || status == HTTP_GATEWAY_TIME_OUT);
+}
+
+/* What a status says is all that a device can read. */
+static void drop_body(request_rec *r)
+{
+    unset_body_headers(r);
+    ap_set_content_type(r, NULL);
+    ap_set_content_length(r, 0);
 }
 
 /* The backend's no, after a password that the directory called right.  Its
@@ -300,7 +368,52 @@ static bool map_refusal(request_rec *r, casp_request_t *rq)
             rq->backend_host, rq->verdict.url.vdir);
     r->status = HTTP_FORBIDDEN;
     r->status_line = NULL;
-    return false;
+    if (spare_of(rq->verdict.url.protocol) == SPARE_NOTHING)
+        return false;
+    drop_body(r);
+    return true;
+}
+
+/* @return true: the client is told 503 instead, without the backend's body */
+static bool map_failure(request_rec *r, casp_request_t *rq)
+{
+    const char *type = apr_table_get(r->headers_out, "Content-Type");
+    int was = r->status;
+
+    if (!casp_mapping_spares(rq, was, type ? type : r->content_type))
+        return false;
+    ap_log_rerror(
+        APLOG_MARK, APLOG_WARNING, 0, r,
+        CASPLOGNO(0780) "backend %s answered %d to %s %s; the client "
+                        "is told 503, so that it waits and tries "
+                        "again: look into that server's application "
+                        "log",
+                  rq->backend_host, was, r->method, rq->verdict.url.vdir);
+    drop_body(r);
+    r->status = HTTP_SERVICE_UNAVAILABLE;
+    r->status_line = NULL;
+    if (!apr_table_get(r->headers_out, "Retry-After"))
+        apr_table_setn(r->headers_out, "Retry-After", RETRY_AFTER);
+    apr_table_setn(r->headers_out, "Cache-Control", "no-cache, no-store");
+    return true;
+}
+
+/* 451: where the device is to go.  A server that names itself does not know
+ * the name that it is published by. */
+static void map_ms_location(request_rec *r, casp_request_t *rq)
+{
+    const char *was = apr_table_get(r->headers_out, "X-MS-Location");
+
+    if (!was)
+        return;
+    map_url(r, rq, "X-MS-Location");
+    if (strcmp(was, apr_table_get(r->headers_out, "X-MS-Location")) != 0)
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                      CASPLOGNO(0781) "backend %s sends devices to %s, which "
+                                      "is itself, and they are outside: set "
+                                      "the ExternalURL of its ActiveSync "
+                                      "virtual directory, or none",
+                                rq->backend_host, was);
 }
 
 /* Once, before a backend's headers go out.  @return true: without its body */
@@ -310,9 +423,10 @@ static bool map_headers(request_rec *r, casp_request_t *rq)
 
     map_url(r, rq, "Location");
     map_url(r, rq, "Content-Location");
+    map_ms_location(r, rq);
     map_cookies(r, rq, r->headers_out);
     map_cookies(r, rq, r->err_headers_out);
-    swallow = map_refusal(r, rq);
+    swallow = map_refusal(r, rq) || map_failure(r, rq);
     if (rq->login != CASP_LOGIN_PASS && r->status != HTTP_UNAUTHORIZED)
         /* a ticket's last word is the backend's to us */
         apr_table_unset(r->headers_out, "WWW-Authenticate");

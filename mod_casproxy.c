@@ -214,7 +214,8 @@ static void register_hooks(apr_pool_t *p)
     static const char *const before_dir[] = {"mod_dir.c", "mod_proxy.c", NULL};
 
     ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_check_config(casp_config_check, NULL, NULL, APR_HOOK_MIDDLE);
+    /* last: the MPM settles its numbers in this hook */
+    ap_hook_check_config(casp_config_check, NULL, NULL, APR_HOOK_LAST);
     ap_hook_test_config(casp_config_dump, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(casp_runtime_post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(casp_runtime_child_init, NULL, NULL, APR_HOOK_MIDDLE);
@@ -233,6 +234,9 @@ static void register_hooks(apr_pool_t *p)
                                 APR_HOOK_MIDDLE);
     ap_hook_log_transaction(log_transaction, NULL, NULL, APR_HOOK_FIRST);
     casp_backend_register();
+    casp_peek_register();
+    casp_mailhandler_register(p);
+    casp_status_register();
 
     ap_register_auth_provider(p, AUTHZ_PROVIDER_GROUP, "casproxy-version",
                               AUTHZ_PROVIDER_VERSION, &authz_version,

@@ -13,8 +13,10 @@
 
 #include <string.h>
 
-#include <apr_escape.h>
 #include <apr_strings.h>
+
+#include "eas.h"
+#include "iislog.h"
 
 #define COUNT_ACTION(a) casp_runtime_count(CASP_COUNT_ACTIONS + (int)(a))
 
@@ -103,27 +105,25 @@ bool casp_request_open(request_rec *r)
 
 /* --------------------------------------------------------------- decisions */
 
-/* The suffix that Exchange's own front appends to its IIS log, for tools that
- * read it: items "Key:value", each ended by "_". */
-static const char *iis_log(request_rec *r, const casp_verdict_t *v)
+/* A packed query tells nobody who reads a log. */
+static void set_device(request_rec *r, const casp_verdict_t *v)
 {
-    const casp_decision_t *d = &v->decision;
+    casp_eas_t eas;
 
-    if (!strcmp(d->reason, "ntlm-not-on-destination"))
-        return "&Log=Error:NTLM+not+on+the+destination+CAS_";
-    if (!d->url)
-        return NULL;
-    if (casp_action_is_proxy(d->action))
-        return apr_pstrcat(r->pool,
-                           "&Log=PrxTo:", casp_url_host(r->pool, d->url), "_",
-                           NULL);
-    return apr_pstrcat(r->pool,
-                       "&Log=RdirTo:", apr_pescape_urlencoded(r->pool, d->url),
-                       "_",
-                       d->action == CASP_ACTION_EAS_REDIRECT
-                           ? "Error:MisconfiguredDevice_"
-                           : NULL,
-                       NULL);
+    casp_eas_read(r->pool, v->url.query,
+                  apr_table_get(r->headers_in, "MS-ASProtocolVersion"), &eas);
+    if (eas.version)
+        apr_table_setn(r->subprocess_env, "CASPROXY_EAS_VERSION",
+                       apr_psprintf(r->pool, "%d.%d", eas.version / 10,
+                                    eas.version % 10));
+    if (eas.command)
+        apr_table_setn(r->subprocess_env, "CASPROXY_EAS_COMMAND", eas.command);
+    if (eas.device_id)
+        apr_table_setn(r->subprocess_env, "CASPROXY_EAS_DEVICE",
+                       eas.device_id);
+    if (eas.device_type)
+        apr_table_setn(r->subprocess_env, "CASPROXY_EAS_TYPE",
+                       eas.device_type);
 }
 
 static void set_env(request_rec *r, casp_request_t *rq)
@@ -145,13 +145,16 @@ static void set_env(request_rec *r, casp_request_t *rq)
         {"CASPROXY_REASON", v->decision.reason},
         {"CASPROXY_RULE", v->decision.rule},
         {"CASPROXY_TARGET", v->decision.url},
-        {"CASPROXY_IISLOG", iis_log(r, v)},
+        {"CASPROXY_IISLOG", casp_iislog_text(r->pool, v)},
         {"CASPROXY_CACHE", v->own ? casp_cache_name(v->cache) : NULL},
     };
 
+    /* an error may follow a decision that had more to say */
     for (size_t i = 0; i < sizeof vars / sizeof *vars; i++)
         if (vars[i].value && *vars[i].value)
             apr_table_setn(env, vars[i].name, vars[i].value);
+        else
+            apr_table_unset(env, vars[i].name);
     apr_table_setn(env, "CASPROXY_LOOKUP_US",
                    apr_psprintf(r->pool, "%" APR_TIME_T_FMT, v->lookup));
 }
@@ -162,6 +165,8 @@ void casp_request_decided(request_rec *r, casp_request_t *rq)
 
     rq->decided = true;
     set_env(r, rq);
+    if (rq->verdict.url.protocol == CASP_PROTO_EAS)
+        set_device(r, &rq->verdict);
     if (rq->dir->diagnostics && rq->claimed) {
         apr_table_setn(r->err_headers_out, "X-CasProxy-Decision",
                        apr_pstrcat(r->pool, casp_action_name(d->action), "; ",
@@ -225,6 +230,8 @@ void casp_request_decide(request_rec *r, casp_request_t *rq)
         rq->ask.user = r->user;
         rq->ask.by = r->user ? CASP_BY_OTHER : CASP_BY_NONE;
     }
+    if (rq->ask.user) /* a stranger's body is not read, nor asked about */
+        casp_peek_anchor(r, rq);
     reach(r, rq);
     if (!rq->ask.loop_cookie && casp_answer_marked(r, rq)) {
         rq->ask.loop_cookie = true;
@@ -444,6 +451,7 @@ void casp_request_log(request_rec *r, casp_request_t *rq)
 {
     const casp_verdict_t *v = &rq->verdict;
     const casp_decision_t *d = &v->decision;
+    int event;
 
     if (rq->logged)
         return;
@@ -452,12 +460,15 @@ void casp_request_log(request_rec *r, casp_request_t *rq)
     if (!rq->decided)
         return; /* another module answered before us */
     COUNT_ACTION(d->action);
+    set_env(r, rq); /* the backend that was asked last is known now */
+    event = casp_iislog_event(v);
     ap_log_rerror(
         APLOG_MARK, APLOG_INFO, 0, r,
         CASPLOGNO(0133) "decision%s: user=%s mailbox=%s protocol=%s "
                         "version=%s site=%s action=%s reason=%s rule=%s "
                         "target=%s backend=%s "
-                        "cache=%s lookup_us=%" APR_TIME_T_FMT " status=%d%s%s",
+                        "cache=%s lookup_us=%" APR_TIME_T_FMT
+                        " status=%d%s%s%s",
                   rq->claimed ? "" : " (shadow)", item(v->user),
                   item(v->mailbox ? casp_identity_display(r->pool, v->mailbox)
                                   : v->url.mailbox),
@@ -467,6 +478,7 @@ void casp_request_log(request_rec *r, casp_request_t *rq)
                   d->rule, item(d->url), item(rq->backend_base),
                   v->own ? casp_cache_name(v->cache) : "-", v->lookup,
                   rq->answered ? rq->answered : r->status,
+                  event ? apr_psprintf(r->pool, " event=%d", event) : "",
                   v->detail ? " detail=" : "",
                   v->detail ? item(v->detail) : "");
 }

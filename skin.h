@@ -264,6 +264,41 @@ void casp_integrated_offer(request_rec *r, casp_request_t *rq);
 apr_status_t casp_integrated_child_init(apr_pool_t *p, server_rec *s);
 void casp_integrated_tick(apr_time_t now);
 
+/* ---- peek.c: the beginning of a request's body, before it is sent on */
+
+/**
+ * Read the body's first bytes and put them back: whoever reads r's body next
+ * reads all of it.  Once per request; bounded in bytes and in time.
+ * @param most  bytes, at most CASP_PEEK_MAX
+ * @param data  in r->pool
+ * @param whole this is all of the body
+ * @return APR_SUCCESS; else the client's body could not be read
+ */
+apr_status_t casp_peek_body(request_rec *r, apr_size_t most, const char **data,
+                            apr_size_t *len, bool *whole);
+#define CASP_PEEK_MAX (64 * 1024)
+/** The mailbox that an EWS request impersonates or names, into rq->ask.anchor;
+ *  for a user who is known. */
+void casp_peek_anchor(request_rec *r, casp_request_t *rq);
+void casp_peek_register(void);
+
+/* ---- discover.c: Autodiscover, answered here */
+
+/** Answer an autodiscover-answer decision.  @return DONE */
+int casp_discover_answer(request_rec *r, casp_request_t *rq);
+
+/* ---- status.c / mailhandler.c / sizing.c */
+
+/** The handler "casproxy-status". */
+void casp_status_register(void);
+/** The handler "casproxy-mail-auth". */
+void casp_mailhandler_register(apr_pool_t *p);
+/** What of httpd's own configuration cuts off a protocol that this virtual host
+ *  publishes: told as warnings.  After the MPM has settled its numbers.
+ *  @param set complete */
+void casp_sizing_check(apr_pool_t *p, server_rec *s,
+                       const casp_settings_t *set);
+
 /* ---- answer.c */
 
 /** A request body up to this size is read to its end before an answer that

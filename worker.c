@@ -22,10 +22,13 @@
 #include <apr_atomic.h>
 #include <apr_dso.h>
 #include <apr_hash.h>
+#include <apr_shm.h>
 #include <apr_strings.h>
 
 #define MAX_WORKERS 1024
 #define RETIRE_IDLE_SECONDS 600
+#define PARTNERS 4096
+#define PARTNER_SECONDS 30
 
 casp_mod_proxy_t casp_mod_proxy;
 
@@ -56,7 +59,8 @@ bool casp_worker_attach(apr_pool_t *p, apr_dso_handle_t **dso)
                   {"ap_proxy_determine_connection", &casp_mod_proxy.determine},
                   {"ap_proxy_check_connection", &casp_mod_proxy.check},
                   {"ap_proxy_connect_backend", &casp_mod_proxy.connect},
-                  {"ap_proxy_connection_create_ex", &casp_mod_proxy.create}};
+                  {"ap_proxy_connection_create_ex", &casp_mod_proxy.create},
+                  {"ap_proxy_create_hdrbrgd", &casp_mod_proxy.head}};
 
     memset(&casp_mod_proxy, 0, sizeof casp_mod_proxy);
     *dso = NULL;
@@ -77,6 +81,66 @@ bool casp_worker_attach(apr_pool_t *p, apr_dso_handle_t **dso)
         return false;
     }
     return true;
+}
+
+/* ---------------------------------------------------------------- partners */
+
+/* Where a user's last channel went, for all children: its partner comes within
+ * a moment, to another child perhaps, which may think otherwise of the servers
+ * that rest or have too much to do.  It is a wish and no promise: a slot that
+ * two users or two children write at once names the wrong server, or none. */
+typedef struct {
+    volatile apr_uint32_t who, where, when;
+} partner_t;
+
+static partner_t *partners;
+
+bool casp_worker_share(apr_pool_t *p)
+{
+    apr_shm_t *shm;
+
+    partners = NULL;
+    if (apr_shm_create(&shm, PARTNERS * sizeof(partner_t), NULL, p)
+        != APR_SUCCESS)
+        return false;
+    partners = apr_shm_baseaddr_get(shm);
+    memset(partners, 0, PARTNERS * sizeof(partner_t));
+    return true;
+}
+
+static apr_uint32_t hash_of(const char *text)
+{
+    apr_ssize_t len = APR_HASH_KEY_STRING;
+
+    return text ? apr_hashfunc_default(text, &len) : 0;
+}
+
+static apr_uint32_t who_of(const casp_request_t *rq)
+{
+    return hash_of(rq->ask.user) + (apr_uint32_t)rq->vhost->index;
+}
+
+void casp_worker_went(const casp_request_t *rq)
+{
+    apr_uint32_t who = who_of(rq);
+    partner_t *slot = partners ? partners + who % PARTNERS : NULL;
+
+    if (!slot || !rq->ask.user)
+        return;
+    apr_atomic_set32(&slot->where, hash_of(rq->backend_base));
+    apr_atomic_set32(&slot->when, casp_worker_seconds());
+    apr_atomic_set32(&slot->who, who);
+}
+
+bool casp_worker_leads(const casp_request_t *rq, const char *base)
+{
+    apr_uint32_t who = who_of(rq);
+    partner_t *slot = partners ? partners + who % PARTNERS : NULL;
+
+    return slot && rq->ask.user && apr_atomic_read32(&slot->who) == who
+           && casp_worker_seconds() - apr_atomic_read32(&slot->when)
+                  <= PARTNER_SECONDS
+           && apr_atomic_read32(&slot->where) == hash_of(base);
 }
 
 /* ----------------------------------------------------------------- workers */

@@ -24,8 +24,8 @@ bad=0
 
 # Only these may know httpd.
 skin='mod_casproxy.c config.c runtime.c request.c integrated.c forms.c answer.c
-backend.c worker.c backlogin.c leg.c mapping.c
-front.c status.c lockout.c skin.h runtime.h request.h answer.h backend.h front.h'
+backend.c worker.c backlogin.c leg.c mapping.c relay.c peek.c discover.c
+mailhandler.c status.c sizing.c front.c lockout.c skin.h runtime.h request.h answer.h backend.h front.h'
 
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' 0
