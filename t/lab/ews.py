@@ -192,6 +192,16 @@ class Mailbox:
                  '</t:MailboxType></t:Mailbox></t:Resolution>'
                  '</m:ResolutionSet>'.format(escape(self.address)))]
 
+    def availability(self, asked):
+        """Everybody is free, whoever they are."""
+        return ''.join(
+            '<FreeBusyResponse><ResponseMessage ResponseClass="Success">'
+            '<ResponseCode>NoError</ResponseCode></ResponseMessage>'
+            '<FreeBusyView><t:FreeBusyViewType>MergedOnly'
+            '</t:FreeBusyViewType><t:MergedFreeBusy>0000</t:MergedFreeBusy>'
+            '</FreeBusyView></FreeBusyResponse>'
+            for _ in every(asked, 'MailboxData'))
+
     # ---------------------------------------------------------------- answers
 
     OPERATIONS = {'GetFolder': get_folder, 'FindFolder': find_folder,
@@ -222,6 +232,15 @@ class Mailbox:
                 '<s:Header>%s</s:Header><s:Body>%s</s:Body></s:Envelope>' % (
                     SOAP, MESSAGES, TYPES, header, body))
 
+    def impersonate(self, envelope):
+        """The mailbox of somebody else; here everybody may."""
+        for sid in envelope.findall(
+                '{%s}Header/{%s}ExchangeImpersonation/{%s}ConnectingSID/*' % (
+                    SOAP, TYPES, TYPES)):
+            if local(sid) in ('PrimarySmtpAddress', 'SmtpAddress',
+                              'PrincipalName'):
+                self.address = sid.text.strip().lower()
+
     def think(self, text):
         try:
             envelope = tree.fromstring(text)
@@ -232,6 +251,13 @@ class Mailbox:
             raise Fault('ErrorSchemaValidation', 'no operation in it')
         asked = body[0]
         name = local(asked)
+        self.impersonate(envelope)
+        if name == 'GetUserAvailabilityRequest':
+            return self.envelope(
+                '<GetUserAvailabilityResponse xmlns="%s">'
+                '<FreeBusyResponseArray>%s</FreeBusyResponseArray>'
+                '</GetUserAvailabilityResponse>' % (
+                    MESSAGES, self.availability(asked)))
         if name not in self.OPERATIONS:
             raise Fault('ErrorInvalidOperation', '%s is not offered' % name)
         return self.envelope(

@@ -30,14 +30,17 @@ address, port, cas, mailbox (roles), and how it is odd:
     slow   seconds before each answer
 
 What a request may ask for, in its query, to be answered oddly:
-    sim=slow:SECONDS  sim=chunked  sim=trickle  sim=STATUS (440, 500, ...)
+    sim=slow:SECONDS  sim=chunked  sim=trickle[:SECONDS]  (between its parts)
+    sim=STATUS (440, 500, ...)  sim=deaf:SECONDS (before it reads the body)
+    sim=pending:N  sim=beat:SECONDS  how often and how fast MAPI says PENDING
     sim=close (in mid-response)  sim=drop (without an answer)  sim=big:BYTES
     sim=redirect:URL  sim=location:fqdn|host|address  sim=headers (echo)
 A server's own behaviour changes at run time by GET /sim/set?auth=refuse and
 so on, and back by GET /sim/reset; GET /sim/password?CONTOSO%5Cada=WORD gives
 somebody a password of their own, at all servers; GET /sim/expire[?user=NAME]
 lets the server's sessions by form run out, /sim/forget loses them as a restart
-does, /sim/sessions tells how many there are.  Only tests know that path.
+does, /sim/sessions tells how many there are; /sim/heard how many bytes of
+bodies have come so far.  Only tests know that path.
 EXCHANGE_LOG names another file than DIR/requests.jsonl.
 """
 import asyncio
@@ -61,7 +64,8 @@ import ntlm
 import org
 import pki
 
-NAMES = {200: 'OK', 201: 'Created', 204: 'No Content', 207: 'Multi-Status',
+NAMES = {200: 'OK', 201: 'Created', 204: 'No Content',
+         206: 'Partial Content', 207: 'Multi-Status',
          302: 'Moved Temporarily', 400: 'Bad Request', 401: 'Unauthorized',
          403: 'Forbidden', 404: 'Not Found', 440: 'Login Timeout',
          500: 'Internal Server Error', 501: 'Not Implemented',
@@ -166,6 +170,7 @@ class Request:
         self.text = b''  # of a body, where somebody reads it
         self.cookies = []  # further lines of the answer
         self.told = {}  # what an IIS in front says
+        self.parts = None  # of an answer that comes bit by bit
 
     def get(self, name, default=''):
         return next((v for k, v in self.headers if k.lower() == name),
@@ -200,6 +205,7 @@ class Server:
         self.fqdn = spec['fqdn']
         self.forms = logons.Forms(self.name, self.version)
         self.address, self.port = spec['address'], spec['port']
+        self.heard = 0
 
     @property
     def url(self):
@@ -342,8 +348,59 @@ class Server:
             raise Answer(200, headers=[
                 ('MS-Server-ActiveSync', '14.3'), ('Public', 'OPTIONS,POST'),
                 ('MS-ASProtocolVersions', '2.5,12.0,12.1,14.0,14.1')])
+        if request.directory == 'mapi':
+            self.mapi(request, user)
+        if request.directory == 'oab':
+            self.oab(request)
+        headers = []
+        if request.directory == 'powershell':
+            headers = [('Set-Cookie', 'MS-WSMAN=%s; path=/PowerShell'
+                        % hashlib.md5(user.encode()).hexdigest())]
         raise Answer(200, '%s of %s on %s (%s)\n' % (
-            request.directory, user, self.name, self.version), 'text/plain')
+            request.directory, user, self.name, self.version), 'text/plain',
+            headers)
+
+    def mapi(self, request, user):
+        """MAPI over HTTP: a session in two cookies, and an answer that says
+        what it is doing until it has one."""
+        kind = request.get('x-requesttype')
+        if request.method != 'POST' or not kind:
+            raise Answer(200, 'mapi of %s on %s (%s)\n' % (
+                user, self.name, self.version), 'text/plain')
+        own = hashlib.md5((user + self.name).encode()).hexdigest()
+        session = dict(c.strip().partition('=')[::2]
+                       for c in request.get('cookie').split(';'))
+        code, number = 0, 0
+        if kind != 'Connect':
+            code = 0 if session.get('MapiContext') == own else 10
+            number = int(session.get('MapiSequence') or '0') + 1
+        request.parts = ['PROCESSING\r\n'] + ['PENDING\r\n'] * int(
+            request.sim.get('pending', 1)) + [
+                'DONE\r\nX-ResponseCode: %d\r\nX-ElapsedTime: 1\r\n\r\n' % code,
+                '%s of %s on %s' % (kind, user, self.name)]
+        raise Answer(200, ''.join(request.parts), 'application/mapi-http', [
+            ('X-RequestType', kind), ('X-ResponseCode', str(code)),
+            ('X-RequestId', request.get('x-requestid')),
+            ('X-ServerApplication', 'Exchange/' + BUILD[self.version]),
+            ('Set-Cookie', 'MapiContext=%s; path=/mapi/emsmdb; secure' % own),
+            ('Set-Cookie', 'MapiSequence=%d; path=/mapi/emsmdb; secure'
+             % number)])
+
+    def oab(self, request):
+        """Files, whole or in part, as IIS has them."""
+        name = request.path.rsplit('/', 1)[-1].lower()
+        if not name.endswith(('.xml', '.lzx')):
+            return
+        whole = (name.encode() * 4096)[:40000]
+        headers = [('Accept-Ranges', 'bytes'), ('ETag', '"1:0"')]
+        unit, _, part = request.get('range').partition('=')
+        first, _, last = part.partition('-')
+        if unit != 'bytes' or not first.isdigit():
+            raise Answer(200, whole, 'application/octet-stream', headers)
+        first, last = int(first), int(last or len(whole) - 1)
+        raise Answer(206, whole[first:last + 1], 'application/octet-stream',
+                     headers + [('Content-Range', 'bytes %d-%d/%d' % (
+                         first, last, len(whole)))])
 
     def change(self, request):
         if request.path == '/sim/reset':
@@ -357,6 +414,8 @@ class Server:
                 dict(request.query).get('user')), 'text/plain')
         if request.path == '/sim/forget':
             self.forms.sessions.clear()
+        if request.path == '/sim/heard':
+            raise Answer(200, '%d\n' % self.heard, 'text/plain')
         if request.path == '/sim/sessions':
             raise Answer(200, '%d\n' % len(self.forms.sessions),
                          'text/plain')
@@ -529,6 +588,8 @@ class Server:
         number = self.hear(request, number)
         if request.get('expect').lower() == '100-continue':
             writer.write(b'HTTP/1.1 100 Continue\r\n\r\n')
+        if 'deaf' in request.sim:
+            await asyncio.sleep(float(request.sim['deaf']))
         await self.swallow(request, reader)
         delay = float(request.sim.get('slow') or self.spec.get('slow', 0))
         if delay:
@@ -559,8 +620,7 @@ class Server:
                            if not h[0].lower().startswith('x-lab-')]
         return int(request.told.get('connection', number))
 
-    @staticmethod
-    async def swallow(request, reader):
+    async def swallow(self, request, reader):
         """Read a request's body, whatever its framing."""
         async def take(left):
             while left:
@@ -568,6 +628,7 @@ class Server:
                 if not data:
                     raise EOFError
                 request.body += len(data)
+                self.heard += len(data)
                 request.digest.update(data)
                 if (request.directory == 'ews' or request.is_logon) and \
                         request.body <= ews.LIMIT:
@@ -588,7 +649,8 @@ class Server:
         keep = request.http == 'HTTP/1.1' and \
             'close' not in request.get('connection').lower()
         chunked = request.http == 'HTTP/1.1' and \
-            ('chunked' in request.sim or 'trickle' in request.sim)
+            ('chunked' in request.sim or 'trickle' in request.sim
+             or request.parts is not None)
         headers = [('Server', 'Microsoft-IIS/7.5'),
                    ('X-Backend', self.name),
                    ('X-Backend-Connection', str(number))]
@@ -619,12 +681,16 @@ class Server:
         else:
             writer.write(out)
             size = 7 if 'trickle' in request.sim else 50
-            for i in range(0, len(body), size):
-                part = body[i:i + size]
+            pause = float(request.sim.get('trickle', 0) or 0.01) \
+                if 'trickle' in request.sim else float(
+                    request.sim.get('beat', 0))
+            for part in [p.encode() for p in request.parts] \
+                    if request.parts and body else [
+                        body[i:i + size] for i in range(0, len(body), size)]:
                 writer.write(b'%x\r\n%b\r\n' % (len(part), part))
-                if 'trickle' in request.sim:
+                if pause:
                     await writer.drain()
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(pause)
             if request.method != 'HEAD':
                 writer.write(b'0\r\n\r\n')
         await writer.drain()

@@ -2,7 +2,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 #
 # packages.sh list|missing|install GROUP... - the Debian packages that
-# ./quickstart and ./runtests need.  Groups: build, lab, test, browser.
+# ./quickstart and ./runtests need.  Groups: build, lab, test, browser, mail,
+# sogo.
 #
 # "install" needs root and is silent where nothing is missing.  Services that
 # packages bring along (samba's, winbind, slapd) are neither started nor
@@ -21,6 +22,12 @@ test='libcmocka-dev libapache2-mod-perl2 libwww-perl libjson-perl perl
     util-linux git xz-utils'
 # keytool, of the JRE that DavMail brings, makes its trust store
 browser='chromium chromium-driver fonts-dejavu-core davmail openssl'
+# mail programs' servers, and a client of EWS
+mail='nginx-light libnginx-mod-mail dovecot-core dovecot-imapd dovecot-pop3d
+    python3-exchangelib python3-requests-ntlm'
+# a server that speaks ActiveSync; its Debian build wants PostgreSQL or MySQL
+sogo='sogo sogo-activesync memcached dovecot-core dovecot-imapd postgresql
+    libwbxml2-utils'
 
 wanted() {
     # shellcheck disable=SC2086  # lists of words, one line each
@@ -30,6 +37,8 @@ wanted() {
         lab) echo $lab ;;
         test) echo $test ;;
         browser) echo $browser ;;
+        mail) echo $mail ;;
+        sogo) echo $sogo ;;
         *) echo "packages.sh: no such group: $group" >&2; exit 2 ;;
         esac
     done
@@ -54,6 +63,13 @@ forbid_services() {
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT INT TERM
 }
 
+# PostgreSQL's package would make a database of its own, which nobody needs.
+forbid_cluster() {
+    mkdir -p /etc/postgresql-common/createcluster.d
+    echo 'create_main_cluster = false' \
+        >/etc/postgresql-common/createcluster.d/casproxy-lab.conf
+}
+
 install_missing() {
     need=$(missing "$@" | tr '\n' ' ')
     [ -n "$need" ] || return 0
@@ -70,6 +86,7 @@ install_missing() {
     fi
     echo "Installing: $need"
     forbid_services
+    case " $need" in *' postgresql '*) forbid_cluster ;; esac
     export DEBIAN_FRONTEND=noninteractive
     log=$(mktemp)
     # shellcheck disable=SC2086  # a list of words
@@ -86,6 +103,11 @@ install_missing() {
         winbind) units=winbind ;;
         slapd) units=slapd ;;
         davmail) units=davmail-server ;;
+        nginx-light) units=nginx ;;
+        dovecot-core) units=dovecot ;;
+        sogo) units=sogo ;;
+        memcached) units=memcached ;;
+        postgresql) units=postgresql ;;
         *) continue ;;
         esac
         for unit in $units; do
