@@ -383,13 +383,14 @@ for my $door ('Basic', 'Forms') {
     is $r->status, 200, 'over the login that there is';
     like((split /, /, $said->())[-1], $many == 2 ? qr/^3 0 GET$/
         : qr/^\d+ [03] GET$/, 'without another word');
-    # a body went with the last message, and there is no other one
+    # a body went with the last message, and there is no other one; it went
+    # nowhere where the server's end came in the middle of it
     my $before = length CaspLab::slurp("$fickle/log");
     $r = at('old-fickle', '/exchange/jan/', user => 'jan',
         body => blob(40_000));
     is $r->status, 503, 'with a body: an error';
     like substr(CaspLab::slurp("$fickle/log"), $before),
-        qr/\A\d+ 1 \w+\n\d+ 3 POST\n\z/, 'and it is sent once';
+        qr/\A\d+ 1 \w+\n(?:\d+ 3 POST\n)?\z/, 'and it is sent once at most';
 }
 
 # ------------------------------------------------------- the backend's own form
@@ -543,11 +544,11 @@ for my $case (
 {
     my %log = map { split /\t/, $_, 2 }
         split /\n/, CaspLab::slurp("$httpd->{dir}/logs/iislog");
-    is $log{'no-odd-ntlm-bert-Basic'},
-        '&Log=Error:NTLM+not+on+the+destination+CAS_',
-        'the IIS-style log has S003\'s words';
-    is $log{'no-odd-bert-Forms'},
-        '&Log=Error:NTLM+not+on+the+destination+CAS_', 'for Basic as well';
+    my $words = qr/^&Log=PrxTo:ham-cas\d\.contoso\.test_Error:NTLM\+not\+on\+
+        the\+destination\+CAS_$/x;
+    like $log{'no-odd-ntlm-bert-Basic'}, $words,
+        'the IIS-style log has S000\'s words';
+    like $log{'no-odd-bert-Forms'}, $words, 'for Basic as well';
     my $path = '/Microsoft-Server-ActiveSync?Cmd=Sync&User=bert&DeviceId=d'
         . '&DeviceType=t';
     for my $front ('odd', 'odd-ntlm') {

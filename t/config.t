@@ -138,6 +138,131 @@ for my $case (
         'Basic alone is not told of tickets';
 }
 
+# ------------------------------------------------- what httpd itself cuts off
+
+# Enough of everything, so that nothing but what a case says is told of.
+my $ENOUGH = join '', map {"<IfModule mpm_$_->[0]_module>\n    ServerLimit "
+    . "$_->[1]\n    MaxRequestWorkers 400\n</IfModule>\n"}
+    ['event', 16], ['worker', 16], ['prefork', 400];
+my $MODULES = '/usr/lib/apache2/modules';
+sub with_modules {
+    return join '', map {"LoadModule ${_}_module $MODULES/mod_$_.so\n"} @_;
+}
+
+# The warnings of a configuration, without its name and tag.
+sub cuts {
+    my ($name, $lines, %o) = @_;
+    my @slashes = grep({/AllowEncodedSlashes/} @$lines) ? ()
+        : 'AllowEncodedSlashes NoDecode';
+    my ($text) = accepted("sizes: $name", ['CasProxy On', @directory, @slashes,
+        @$lines], global => with_modules(@{ $o{modules} // [] })
+        . ($o{enough} // $ENOUGH) . ($o{global} // ''));
+    return $text =~ /CP0820: wrong\.test(?::\d+)?: (.*)/g;
+}
+
+my @REQTIMEOUT = (modules => ['reqtimeout']);
+my @METHODS = (modules => ['allowmethods']);
+# name, how many warnings, what they say, lines of the virtual host, more
+for my $case (
+    ['enough of everything', 0, qr/./, []],
+    ['a short Timeout', 1, qr/^Timeout 10 ends .*408.*Timeout 60/,
+        ['Timeout 10']],
+    ['mod_reqtimeout by itself', 0, qr/./, [], @REQTIMEOUT],
+    ['uploads of 10 s', 1, qr/^RequestReadTimeout body=10 without MinRate ends .* 10 s.*body=20,MinRate=500/,
+        ['RequestReadTimeout body=10'], @REQTIMEOUT],
+    ['uploads of 40 s', 1, qr/body=20-40 ends .* after 40 s/,
+        ['RequestReadTimeout header=20-40,MinRate=500 body=20-40,MinRate=500'],
+        @REQTIMEOUT],
+    ['uploads of 10 s, for all', 1, qr/body=10 without MinRate/, [],
+        @REQTIMEOUT, global => "RequestReadTimeout body=10\n"],
+    ['but not for this one', 0, qr/./, ['RequestReadTimeout body=0'],
+        @REQTIMEOUT, global => "RequestReadTimeout body=10\n"],
+    ['as long as they move', 0, qr/./,
+        ['RequestReadTimeout header=20-40,MinRate=500',
+            'RequestReadTimeout body=10,MinRate=500'], @REQTIMEOUT],
+    ['as slow as they like', 0, qr/./, ['RequestReadTimeout body=0'],
+        @REQTIMEOUT],
+    ['a short LimitRequestLine', 1, qr/^LimitRequestLine 4096: .*OWA, EAS, Legacy get 414.*LimitRequestLine 16384/,
+        [], global => "LimitRequestLine 4096\n"],
+    ['a short LimitRequestFieldSize', 1, qr/^LimitRequestFieldSize 4096: .*400/,
+        [], global => "LimitRequestFieldSize 4096\n"],
+    ['few fields', 1, qr/^LimitRequestFields 20: .*400/, [],
+        global => "LimitRequestFields 20\n"],
+    ['any number of fields', 0, qr/./, [], global => "LimitRequestFields 0\n"],
+    ['no encoded slashes', 1, qr/^AllowEncodedSlashes is Off.*\(OWA, Legacy\).*404.*NoDecode/,
+        ['AllowEncodedSlashes Off']],
+    ['no encoded slashes, no folders', 0, qr/./, ['AllowEncodedSlashes Off',
+        'CasProxyPublish EAS EWS']],
+    ['registered methods', 1, qr/^HttpProtocolOptions RegisteredMethods: .*RPC, Legacy get 501.*LenientMethods/,
+        [], global => "HttpProtocolOptions RegisteredMethods\n"],
+    ['registered methods will do', 0, qr/./, ['CasProxyPublish OWA EAS EWS'],
+        global => "HttpProtocolOptions RegisteredMethods\n"],
+    ['GET and POST', 3, qr/^AllowMethods GET POST: \S+ of (?:EAS|RPC|Legacy) gets 405/,
+        ['<Location />', 'AllowMethods GET POST', '</Location>'], @METHODS],
+    ['GET and POST, of mail', 1, qr/RPC_IN_DATA of RPC/,
+        ['<LocationMatch "(?i)^/rpc(/|$)">', 'AllowMethods GET POST',
+            '</LocationMatch>'], @METHODS],
+    ['GET, of other things', 0, qr/./, ['<Location /static>',
+        'AllowMethods GET', '</Location>', '<Directory /var/www>',
+        'AllowMethods GET', '</Directory>'], @METHODS],
+    ['all methods again', 0, qr/./, ['<Location />', 'AllowMethods reset',
+        '</Location>'], @METHODS],
+    ['bodies of a known length', 1, qr/^SetEnv proxy-sendcl: .*temporary file/,
+        ['SetEnv proxy-sendcl 1']],
+    ['HTTP/1.0 behind', 1, qr/^SetEnvIf .*force-proxy-request-1\.0.*\(EWS\)/,
+        ['<LocationMatch "(?i)^/ews">',
+            'SetEnvIf User-Agent ^x force-proxy-request-1.0',
+            '</LocationMatch>']],
+    ['what another path wants', 0, qr/./, ['<Location /app>',
+        'SetEnv proxy-sendcl 1', '</Location>', 'SetEnv other 1']],
+    ['words exchanged', 1, qr/^SetOutputFilter SUBSTITUTE holds .*\(ECP\)/,
+        ['<LocationMatch "(?i)^/ecp(/|$)">',
+            'SetOutputFilter DEFLATE;SUBSTITUTE', '</LocationMatch>'],
+        modules => ['filter', 'substitute', 'deflate']],
+    ['deflated', 0, qr/./, ['SetOutputFilter DEFLATE'],
+        modules => ['filter', 'deflate']],
+    ['pages of our own', 1, qr/^ProxyErrorOverride .*SOAP.*EAS, EWS, Autodiscover, MAPI, UM.*Off/,
+        ['ProxyErrorOverride On']],
+    ['pages of our own, elsewhere', 0, qr/./, ['ProxyErrorOverride Off',
+        '<LocationMatch "(?i)^/owa(/|$)">', 'ProxyErrorOverride On',
+        '</LocationMatch>', '<Proxy *>', 'ProxyErrorOverride On',
+        '</Proxy>']],
+    ['few workers', 1, qr/^MaxRequestWorkers \d+: .*EAS, EWS, RPC, MAPI/, [],
+        enough => ''],
+    ['few workers, and nothing waits', 0, qr/./,
+        ['CasProxyPublish OWA ECP OAB Legacy'], enough => '']) {
+    my ($name, $n, $pattern, $lines, %o) = @$case;
+  SKIP: {
+        my ($missing) = grep { !-e "$MODULES/mod_$_.so" }
+            @{ $o{modules} // [] };
+        skip "mod_$missing is not there", 3 if $missing;
+        my @told = cuts($name, $lines, %o);
+        is scalar @told, $n, "sizes: $name: $n" or diag map {"$_\n"} @told;
+        is scalar(grep { $_ !~ $pattern } @told), 0, "sizes: $name: as it is"
+            or diag map {"$_\n"} @told;
+    }
+}
+# Threads against connections: prefork has one of each in a child.
+if (lab()->{mpm} eq 'prefork') {
+    my @told = cuts('busy, for prefork', ['CasProxyBackendPool busy=5']);
+    like "@told", qr/busy=5 is never reached.*1 thread:.*MPM event/,
+        'prefork cannot be busy';
+}
+else {
+    my @told = cuts('few connections', ['CasProxyBackendPool hmax=10 acquire=3']);
+    is scalar @told, 1, 'more threads than connections';
+    like $told[0], qr/^ThreadsPerChild 25 is more than the 10 .*EAS, EWS, RPC, MAPI.*first 10 waits 3 s and gets 503: CasProxyBackendPool hmax=25/,
+        'and who waits';
+    is scalar(() = cuts('few connections, nothing waits', [
+        'CasProxyBackendPool hmax=10', 'CasProxyPublish OWA'])), 0,
+        'as long as nothing waits';
+    @told = cuts('too busy', ['CasProxyBackendPool busy=25']);
+    like "@told", qr/^CasProxyBackendPool busy=25 is never reached.*busy=16$/,
+        'a limit that is none';
+    is scalar(() = cuts('busy', ['CasProxyBackendPool busy=16'])), 0,
+        'and one that is';
+}
+
 # ------------------------------------------------------------------- wrong
 
 CaspLab::spew("$run/open", 'b2' x 32, "\n");
@@ -325,5 +450,24 @@ SKIP: {
     local $ENV{CASPROXY_BIND_PASSWORD} = 'x';
     my ($code, $text) = $httpd->test;
     is $code, 0, 'the sample virtual host is accepted' or diag $text;
+    # As it stands, and with the numbers that it advises for many phones.
+    my $text_of = CaspLab::slurp($sample);
+    my ($threads) = $text_of
+        =~ m{^( *\#<IfModule mpm_event.*?</IfModule>\n)}ms;
+    my ($pool) = $text_of =~ /^ *#(CasProxyBackendPool hmax.*)$/m;
+    my $many = CaspLab::spew("$run/sample.conf",
+        $text_of =~ s/^ *CasProxyBackendPool .*$/$pool/mr);
+    skip 'the numbers are of the MPM event', 4 if lab()->{mpm} ne 'event';
+    for my $case (['of httpd', $ENOUGH, $sample],
+        ['for phones', $threads =~ s/^ *#//mgr, $many]) {
+        my ($name, $sizes, $file) = @$case;
+        my $sized = CaspHttpd->new('sample' . ++$count, undef, plain => 1,
+            global => with_modules('reqtimeout') . $sizes
+                . "Include \"$file\"\n");
+        ($code, $text) = $sized->test;
+        is $code, 0, "the sample, with the threads $name" or diag $text;
+        unlike $text, qr/CP0820|AH\d+: WARNING/, 'cuts nothing off'
+            or diag $text;
+    }
 }
 finish();

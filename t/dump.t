@@ -39,6 +39,27 @@ for my $front ('mail', 'f2007', 'f2019', 'ldif', 'clear', 'forms') {
     like $text, qr/<VirtualHost $front\.contoso\.test:\d+>/, "$front is told";
 }
 unlike $text, qr/<VirtualHost off\./, 'one that is off is not';
+# Each protocol's own: what follows the front-end version, and what is the same.
+my %of = map { /^<VirtualHost ([\w-]+)\./ ? ($1 => $_) : () }
+    split /^(?=<VirtualHost)/m, $text;
+for my $case ([f2007 => '0'], [f2010 => '12.1'], [f2010sp1 => '12.1'],
+    [f2010sp2 => '14.0'], [f2010sp3 => '14.0'], [f2013 => 'Off'],
+    [f2019 => 'Off']) {
+    my ($front, $version) = @$case;
+    like $of{$front}, qr/^\s+CasProxyActiveSyncRedirect \Q$version\E$/m,
+        "$front: phones from $version on are led elsewhere";
+}
+like $of{mail}, qr/^\s+CasProxyAutodiscover Pass$/m, 'who answers Autodiscover';
+for my $case ([OWA => 200], [ECP => 200], [EAS => 3600], [EWS => 2100],
+    [Autodiscover => 200], [OAB => 200], [RPC => 3600], [MAPI => 3600],
+    [UM => 200], [Legacy => 200], [PowerShell => 200]) {
+    my ($protocol, $seconds) = @$case;
+    like $of{mail}, qr/^\s+CasProxyTimeout $protocol $seconds$/m,
+        "$protocol has $seconds s";
+}
+like $of{mail}, qr/^\s+CasProxyPublish OWA ECP EAS EWS Autodiscover OAB RPC MAPI UM Legacy\b(?!.*PowerShell).*$/m,
+    'all but PowerShell';
+like $of{narrow}, qr/^\s+CasProxyPublish OWA Legacy$/m, 'or what was said';
 
 # Reading it back: the same verdicts as from the front's own file.
 for my $case (
@@ -50,6 +71,11 @@ for my $case (
     [forms => 'ada', '/owa/'], [forms => 'ada', '/EWS/Exchange.asmx'],
     ['forms-silent' => 'clara', '/owa/'], ['forms-basic' => 'bert', '/ecp/'],
     ['forms-short' => 'ada', '/owa/'], ['forms-nosso' => 'clara', '/owa/'],
+    [mail => 'ada', '/Microsoft-Server-ActiveSync'],
+    [f2007 => 'clara', '/Microsoft-Server-ActiveSync?Cmd=Sync'],
+    [f2010 => 'gina', '/Autodiscover/Autodiscover.xml'],
+    [f2013 => 'sven', '/mapi/emsmdb/'], [mail => 'clara', '/OAB/x/oab.xml'],
+    [f2013 => 'bert', '/rpc/rpcproxy.dll?x:6001'],
     [in => 'ada', '/owa/'], [in => 'clara', '/EWS/Exchange.asmx'],
     ['in-dir' => 'bert', '/owa/'], ['in-words' => 'ada', '/owa/'],
     ['in-krb' => 'ada', '/Microsoft-Server-ActiveSync'],

@@ -29,6 +29,9 @@ my @urls = ('/owa/', '/owa', '/OWA/?a=1&b=%20', '/owa/forms/basic.aspx',
     '/EWS/Exchange.asmx', '/Microsoft-Server-ActiveSync?Cmd=Sync&DeviceId=1',
     '/autodiscover/autodiscover.xml', '/oab/', '/rpc/rpcproxy.dll?x:6001',
     '/mapi/emsmdb/', '/UnifiedMessaging/x', '/PowerShell/',
+    '/Microsoft-Server-ActiveSync?eRIJBAVkZXYwMQAHaVBob25lNQ==',
+    '/Microsoft-Server-ActiveSync/default.eas?jRIJBAVkZXYwMQAHaVBob25lNQ==',
+    '/Autodiscover/Autodiscover.svc', '/autodiscover/autodiscover.json?a=b',
     '/owa/%2e%2e%2fecp/', '/owa/proxylogon.owa', '/owa/%252e%252e/');
 my @methods = ('GET', 'GET', 'GET', 'HEAD', 'POST', 'PROPFIND', 'OPTIONS',
     'SEARCH');
@@ -64,6 +67,27 @@ sub clients {
                 front => 'f2007', host => 'f2007.contoso.test', user => $user,
                 method => 'GET', path => $_, headers => $headers }
             } '/exchange/', '/exchange/?oeh=1';
+        }
+    }
+    return @made;
+}
+
+# Devices and programs, on each front: what their matrices tell apart.
+sub programs {
+    my @made;
+    for my $front (@fronts) {
+        for my $user (one_of(qw(ada bert gina)), one_of(qw(clara fritz dora))) {
+            push @made, map { {
+                front => $front, host => "$front.contoso.test", user => $user,
+                method => $_->[0], path => $_->[1], headers => $_->[2] // [] }
+            } ['POST', '/Microsoft-Server-ActiveSync?Cmd=Ping&DeviceId=1',
+                    ['MS-ASProtocolVersion: 14.0']],
+                ['OPTIONS', '/Microsoft-Server-ActiveSync'],
+                ['POST', '/autodiscover/AUTODISCOVER.xml'],
+                ['POST', '/ews/Exchange.asmx', ['X-AnchorMailbox: '
+                    . one_of(qw(clara@contoso.test SMTP:bert@contoso.test
+                        nobody@contoso.test MBX:x@contoso.test))]],
+                ['GET', '/rpc/rpcproxy.dll?x:6002'], ['GET', '/ecp/?p=1'];
         }
     }
     return @made;
@@ -116,6 +140,19 @@ sub compare {
     return \%seen;
 }
 
+# A mail proxy's questions have no wire of httpd's: what explain says of them.
+sub mail {
+    return (
+        [f2007 => 'fritz', 'imap://mail.contoso.test',
+            'proxy-backend mailbox-on-2003 imap4'],
+        [f2007 => 'gina', 'POP3://mail.contoso.test',
+            'direct mailbox-in-this-site pop3'],
+        [f2013 => 'clara', 'imap4://mail.contoso.test:993',
+            'proxy mailbox-in-other-site imap4'],
+        [f2010 => 'clara', 'smtp://mail.contoso.test',
+            'proxy mailbox-in-other-site smtp']);
+}
+
 compare('export', cases(160, ['ldif'], \@vouched));
 
 SKIP: {
@@ -124,6 +161,15 @@ SKIP: {
         cases(160, \@fronts, \@users));
     cmp_ok scalar keys %$seen, '>=', 25, 'many rules were met';
     compare('vouched', cases(40, ['vouched'], \@vouched));
+    my $met = compare('programs', programs());
+    cmp_ok scalar keys %$met, '>=', 25, 'and many of the programs\' own';
+    for my $case (mail()) {
+        my ($front, $user, $url, $said) = @$case;
+        my ($told) = explain_each({ front => $front, user => $user,
+            url => $url, method => 'GET' });
+        is join(' ', map { $_ // '-' } @$told{qw(action reason protocol)}),
+            $said, "$front $user $url";
+    }
 
     # The same front told the export by --directory says what the directory
     # says, but for which of several equal servers: the export has no GUIDs.
@@ -139,6 +185,28 @@ SKIP: {
             "export and directory: $some[$i]{front} $some[$i]{user} "
                 . $some[$i]{url};
     }
+}
+
+# What older servers need, or must not have, before a front serves their
+# mailboxes by Outlook Anywhere: check says it, of the export, without httpd.
+{
+    my %said = map {
+        my $conf = CaspLab::spew(lab()->{run} . "/check-$_.conf",
+            'CasProxyDirectory ldif:' . lab()->{run} . "/contoso.ldif\n",
+            "CasProxyFrontEnd $_\nCasProxySite Berlin\n");
+        my $ctl = lab()->{ctl};
+        ($_ => scalar `$ctl check --config $conf`)
+    } '2007', '2010SP2', '2013';
+    like $said{2007}, qr/^ok    outlook-anywhere: no conditions/m,
+        'check: nothing to see to before a 2007 front';
+    like $said{'2010SP2'}, qr/^warn  outlook-anywhere: BER-CAS7 has .rpc/m,
+        'check: a 2007 server whose Outlook Anywhere is better disabled';
+    unlike $said{'2010SP2'}, qr/outlook-anywhere: BER-CAS1/, 'and no 2010 one';
+    like $said{2013},
+        qr/^warn  outlook-anywhere: .rpc of BER-CAS1 takes neither NTLM/m,
+        'check: what a 2013 front wants of older servers';
+    like $said{2013}, qr/-IISAuthenticationMethods Basic,NTLM/,
+        'and what to do';
 }
 
 expect_errors(qr/AH01617|AH01618/); # mod_auth_basic: no such user

@@ -39,8 +39,8 @@ for my $case (
     [redirect => ulf => '/owa/', 503, 'error; no-external-url'],
     [redirect => nils => '/owa/', 403, 'error; no-mailbox'],
     [redirect => otto => '/owa/', 403, 'error; owa-disabled'],
-    [redirect => clara => '/Microsoft-Server-ActiveSync?Cmd=Sync', 451,
-        'eas-redirect; redirect-mode'],
+    [redirect => clara => '/Microsoft-Server-ActiveSync?Cmd=Sync', 405,
+        'deny; eas-method'], # a browser; a phone's POST is below
     [redirect => clara => '/EWS/Exchange.asmx', 403,
         'error; redirect-not-possible'],
     [redirect => clara => '/owa/info@contoso.test/', 503,
@@ -67,6 +67,7 @@ is ask('redirect', '/owa/')->status, 401, 'nobody is redirected unknown';
 {
     my $r = ask('redirect', '/Microsoft-Server-ActiveSync?Cmd=Sync',
         user => 'clara', body => 'x');
+    is $r->decision, 'eas-redirect; redirect-mode', 'a phone: its decision';
     is $r->{line} =~ s{^HTTP/\S+ }{}r, '451 Device Misconfigured',
         'a phone reads the status line';
     like $r->header('X-MS-Location'), qr{^https://munich\.contoso\.test/},

@@ -43,6 +43,21 @@ for my $path (@attacks) {
     no_requests($mark, "no byte of it: $path");
 }
 
+# A backend's health is its balancer's matter, and the front's own: in any
+# spelling, below any directory.
+for my $path (map({"/$_/HealthCheck.htm"} qw(owa ecp EWS OAB rpc mapi exchange
+        Autodiscover Microsoft-Server-ActiveSync UnifiedMessaging public)),
+    '/EWS/HEALTHCHECK.HTM', '/owa/healthcheck.htm?x', '/ews/%48ealthcheck.htm',
+    '/owa/healthcheck.htm.', '/oab/healthcheck.htm%20', '/oab/healthcheck.htm;a',
+    '/owa/healthcheck.htm::$DATA', '/owa/x/healthcheck.htm/y',
+    '/microsoft-server-activesync/PROXY/default.eas?Cmd=Sync',
+    '/Microsoft-Server-ActiveSync/Proxy.?Cmd=Sync') {
+    my $mark = mark();
+    my $r = ask('mail', $path, user => 'ada');
+    is $r->status, 403, "not from outside: $path" or diag $r->decision;
+    no_requests($mark, "no byte of it: $path");
+}
+
 # httpd resolves these before anybody is asked: they lead out of our folders,
 # into DocumentRoot, and are its business.
 for my $path ('/owa/../', '/owa/..', '/owa/%2e%2e/', '/owa/.%2e/plain/',
@@ -179,6 +194,17 @@ for my $path ('/owa', '/exchange') {
 }
 is ask('off', '/owa/')->body, "the folder owa\n", 'CasProxy Off: inert';
 is ask('off', '/owa')->status, 301, 'mod_dir does its part there';
+
+# What a mail proxy's question looks like means nothing in a client's mouth.
+for my $scheme ('imap', 'imap4', 'pop3', 'smtp', 'IMAP', 'ftp') {
+    my $mark = mark();
+    my $r = raw("GET $scheme://clear.contoso.test/owa/ HTTP/1.1\r\n"
+        . "Host: clear.contoso.test\r\nConnection: close\r\nAuthorization: "
+        . basic('ada') . "\r\n\r\n");
+    unlike $r->decision, qr/^(?:direct|proxy)/, "$scheme:// is not proxied";
+    cmp_ok $r->status, '>=', 400, "$scheme:// is refused";
+    no_requests($mark);
+}
 
 # CasProxyPublish and its default.
 is ask('narrow', '/owa/', user => 'ada')->status, 200, 'published';
