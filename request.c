@@ -460,7 +460,9 @@ void casp_request_log(request_rec *r, casp_request_t *rq)
     if (!rq->decided)
         return; /* another module answered before us */
     COUNT_ACTION(d->action);
-    set_env(r, rq); /* the backend that was asked last is known now */
+    /* another backend was asked than the one decided, or it came to nothing */
+    if (rq->answered || (v->asked && d->url && strcmp(v->asked, d->url)))
+        set_env(r, rq);
     event = casp_iislog_event(v);
     ap_log_rerror(
         APLOG_MARK, APLOG_INFO, 0, r,
