@@ -18,6 +18,7 @@ use warnings;
 use IO::Socket::INET ();
 use MIME::Base64 ();
 use POSIX ();
+use Socket ();
 use CaspFronts ();
 use CaspLab ();
 use CaspNtlm ();
@@ -116,6 +117,10 @@ sub fickle_one {
         my $last = $message == 1 && unlink $again;
         CaspLab::spew($again, '') if $message != 1 && $path =~ /again/;
         $known = 1 if $message == 3 && $known == 2;
+        # the end of the connection comes with the answer, not a moment after
+        # it: what the front sends in that moment would be lost either way
+        setsockopt $client, Socket::IPPROTO_TCP(), Socket::TCP_CORK(), 1
+            if $last;
         my $challenge = MIME::Base64::encode_base64(fickle_challenge(), '');
         syswrite $client, $message == 1
             ? "HTTP/1.1 401 No\r\nWWW-Authenticate: NTLM $challenge\r\n"
