@@ -390,6 +390,14 @@ for my $door ('Basic', 'Forms') {
     is $r->status, 503, 'with a body: an error';
     like substr(CaspLab::slurp("$fickle/log"), $before),
         qr/\A\d+ 1 \w+\n\d+ 3 POST\n\z/, 'and it is sent once';
+    # gone with the last message read: what changes nothing is asked once more
+    my $from = length CaspLab::slurp("$fickle/log");
+    $r = at('old-fickle', '/exchange/jan/gone', user => 'jan');
+    is $r->status, 200, 'a server that goes without an answer is asked again'
+        or diag $r->decision;
+    like substr(CaspLab::slurp("$fickle/log"), $from),
+        qr/\A(\d+) 1 HEAD\n\1 3 GET\n(\d+) 1 HEAD\n\2 3 GET\n\z/,
+        'once, and by a login of its own';
 }
 
 # ------------------------------------------------------- the backend's own form

@@ -15,6 +15,7 @@ package CaspBackFronts;
 
 use strict;
 use warnings;
+use Fcntl qw(O_CREAT O_EXCL O_WRONLY);
 use IO::Socket::INET ();
 use MIME::Base64 ();
 use POSIX ();
@@ -114,6 +115,9 @@ sub fickle_one {
         my $message = $token ? ord substr MIME::Base64::decode_base64($token),
             8, 1 : 0;
         print "$number $message $method\n";
+        # read, and gone without a word, once
+        last if $path =~ /gone/ && $message == 3
+            && sysopen my $once, "$again.gone", O_CREAT | O_EXCL | O_WRONLY;
         my $last = $message == 1 && unlink $again;
         CaspLab::spew($again, '') if $message != 1 && $path =~ /again/;
         $known = 1 if $message == 3 && $known == 2;
