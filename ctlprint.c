@@ -159,7 +159,8 @@ void casp_ctl_print_json(const casp_ctl_explain_t *e)
     json_member("},\"login\":{", "user", casp_by_name(e->ask.by));
     json_member(",", "backend", login);
     json_member(",", "why", why);
-    fputs("}}\n", stdout);
+    json_member("},", "warning", d->warning);
+    fputs("}\n", stdout);
 }
 
 /* ------------------------------------------------------------------- text */

@@ -69,6 +69,18 @@ for my $case (['delegate', 'ntlm', 'ada'], ['delegate', 'negotiate', 'ada'],
         is $told->{warning}, undef, "$name: and has no warning";
     }
 }
+# Outlook's channels, too, which take a way of their own through the front.
+for my $how ('ntlm', 'negotiate') {
+    my $mark = mark();
+    my $r = at('delegate', '/rpc/rpcproxy.dll?ber-mbx1.contoso.test:6001',
+        method => 'RPC_OUT_DATA', body => 'o' x 76, $come{$how}->('ada'));
+    is $r->status, 200, "a channel by $how: served" or diag $r->decision;
+    my $seen = (grep { $_->{method} eq 'RPC_OUT_DATA' } requests($mark))[0]
+        // bless { headers => [] }, 'CaspTest::Request';
+    is $seen->{raw} // '', 'ada@CONTOSO.TEST', "a channel by $how: as ada";
+    is $seen->{auth} // '', 'Kerberos', "a channel by $how: by Kerberos";
+    is $seen->{body} // 0, 76, "a channel by $how: with its body";
+}
 {   # request by request, over connections that are shared
     my $mark = mark();
     my @answers = ask_each(map { ['delegate', "/owa/?n=$_", ticket => 'ada',

@@ -193,7 +193,7 @@ SKIP: {
     my %said = map {
         my $conf = CaspLab::spew(lab()->{run} . "/check-$_.conf",
             'CasProxyDirectory ldif:' . lab()->{run} . "/contoso.ldif\n",
-            "CasProxyFrontEnd $_\nCasProxySite Berlin\n");
+            "CasProxyFrontEnd $_\nCasProxySite Berlin\nCasProxy On\n");
         my $ctl = lab()->{ctl};
         ($_ => scalar `$ctl check --config $conf`)
     } '2007', '2010SP2', '2013';
@@ -207,6 +207,17 @@ SKIP: {
         'check: what a 2013 front wants of older servers';
     like $said{2013}, qr/-IISAuthenticationMethods Basic,NTLM/,
         'and what to do';
+    my $told = sub {
+        my ($version, $path) = @_;
+        my $conf = lab()->{run} . "/check-$version.conf";
+        my $ctl = lab()->{ctl};
+        return scalar `$ctl explain --config $conf --user ada\@contoso.test \\
+            --auth basic --json --url https://mail.contoso.test$path`;
+    };
+    like $told->('2013', '/rpc/rpcproxy.dll?x:6001'),
+        qr/"warning":"rpc-needs-integrated"\}\n\z/, 'explain: so, too';
+    like $told->('2013', '/ews/Exchange.asmx'), qr/"warning":null\}\n\z/,
+        'where it is to the point';
 }
 
 expect_errors(qr/AH01617|AH01618/); # mod_auth_basic: no such user
