@@ -68,19 +68,10 @@ sub fickle {
     my ($lab) = @_;
     my $dir = "$lab->{run}/fickle";
     return $dir if -e "$dir/map.conf";
-    mkdir $dir;
     my $port = CaspLab::free_port();
-    my $pid = fork // die "fork: $!\n";
-    if (!$pid) {
-        open STDOUT, '>>', "$dir/log";
-        open STDERR, '>&', \*STDOUT;
-        POSIX::setsid();
-        exec $^X, "-I$CaspLab::TOP/t/lib", '-MCaspBackFronts', '-e',
-            'CaspBackFronts::serve_fickle(@ARGV)', $dir, $port
-            or POSIX::_exit(127);
-    }
-    $lab->part('fickle', pid => $pid, dir => $dir);
-    CaspLab::wait_for { -e "$dir/again" };
+    $lab->serve('fickle', 'again', $^X, "-I$CaspLab::TOP/t/lib",
+        '-MCaspBackFronts', '-e', 'CaspBackFronts::serve_fickle(@ARGV)', 'DIR',
+        $port);
     CaspLab::spew("$dir/map.conf", map { "CasProxyBackendMap "
         . "$_.contoso.test http://127.0.0.1:$port\n" } 'ber-mbx3', 'ber-mbx0');
     return $dir;

@@ -14,7 +14,6 @@ package CaspEas;
 use strict;
 use warnings;
 use MIME::Base64 ();
-use POSIX ();
 use CaspLab ();
 use CaspTest ();
 
@@ -33,20 +32,8 @@ sub servers {
     my ($lab) = @_;
     my $dir = "$lab->{run}/eas";
     return $dir if -e "$dir/map.conf";
-    mkdir $dir;
-    my $pid = fork // die "fork: $!\n";
-    if (!$pid) {
-        open STDIN, '<', '/dev/null';
-        open STDOUT, '>>', "$dir/log";
-        open STDERR, '>&', \*STDOUT;
-        POSIX::setsid();
-        $ENV{CA_DIR} = "$lab->{run}/ca";
-        exec "$CaspLab::TOP/t/lab/eas.py", $dir, @SERVERS
-            or POSIX::_exit(127);
-    }
-    $lab->part('eas', pid => $pid, dir => $dir);
-    CaspLab::wait_for { -e "$dir/map.conf" } 15
-        or die "eas.py: see $dir/log\n", CaspLab::slurp("$dir/log");
+    $lab->serve('eas', 'map.conf', "$CaspLab::TOP/t/lab/eas.py", 'DIR',
+        @SERVERS);
     my $old = join '', grep {/ber-mbx[03]\./}
         split /^/, CaspLab::slurp("$lab->{exchange}/map.conf");
     CaspLab::spew("$dir/map.conf", CaspLab::slurp("$dir/map.conf"), $old);

@@ -11,7 +11,7 @@
 # What a request wants of the server is said in its query:
 #   t=echo            what it got, as JSON (the default)
 #   t=steps&n=3       chunks "part 1\n"...; each but the first when step() says
-#   t=beat&n=5        the same, one each third of a second
+#   t=beat&n=5        the same, one each third of a second (every=SECONDS)
 #   t=take&at=BYTES   reads so much of a body, waits for step(), reads the rest
 #   t=fault           SOAP's 500, odd bytes in it
 # Folder: requests.jsonl (as exchange.py), map.conf, log, "reached" while it
@@ -66,18 +66,9 @@ sub server {
     my ($lab) = @_;
     my $dir = "$lab->{run}/ews-server";
     return $dir if -e "$dir/map.conf";
-    mkdir $dir;
     my $port = CaspLab::free_port();
-    my $pid = fork // die "fork: $!\n";
-    if (!$pid) {
-        open STDOUT, '>>', "$dir/log";
-        open STDERR, '>&', \*STDOUT;
-        POSIX::setsid();
-        exec $^X, "-I$CaspLab::TOP/t/lib", '-MCaspEws', '-e',
-            'CaspEws::serve(@ARGV)', $dir, $port or POSIX::_exit(127);
-    }
-    $lab->part('ews-server', pid => $pid, dir => $dir);
-    CaspLab::wait_for { -e "$dir/requests.jsonl" };
+    $lab->serve('ews-server', 'requests.jsonl', $^X, "-I$CaspLab::TOP/t/lib",
+        '-MCaspEws', '-e', 'CaspEws::serve(@ARGV)', 'DIR', $port);
     CaspLab::spew("$dir/map.conf", map {
         "CasProxyBackendMap $_.contoso.test http://127.0.0.1:$port\n"
     } 'ber-cas1', 'ber-cas2', 'kie-ex2');
@@ -213,7 +204,8 @@ sub stream {
         . "Transfer-Encoding: chunked\r\n\r\n";
     for my $i (1 .. $q->{n} // 3) {
         if ($i > 1) {
-            $what eq 'beat' ? Time::HiRes::sleep(0.33) : await_step($dir);
+            $what eq 'beat' ? Time::HiRes::sleep($q->{every} // 0.33)
+                : await_step($dir);
         }
         my $part = "part $i\n";
         syswrite($client, sprintf "%x\r\n%s\r\n", length $part, $part)

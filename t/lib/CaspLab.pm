@@ -249,22 +249,34 @@ sub order {
     return $self->tool($tool, $word, "$self->{run}/$name");
 }
 
-# LDAP servers that misbehave, for a real one at HOST:PORT; their env.
-sub fault_up {
-    my ($self, $name, $target) = @_;
+# A program that serves until the run is over, once in a run: in a folder of
+# this name, which its words call DIR, and where FILE appears as soon as it is
+# ready; it can have the lab's CA. Returns the folder.
+sub serve {
+    my ($self, $name, $file, @command) = @_;
     my $dir = "$self->{run}/$name";
+    return $dir if -e "$dir/$file";
     File::Path::make_path($dir);
     my $pid = fork // die "fork: $!\n";
     if (!$pid) {
         open STDIN, '<', '/dev/null';
         open STDOUT, '>>', "$dir/log";
         open STDERR, '>&', \*STDOUT;
+        $ENV{CA_DIR} = "$self->{run}/ca";
         POSIX::setsid();
-        exec "$TOP/t/lab/faultldap.py", $dir, $target // ()
-            or POSIX::_exit(127);
+        exec map({ $_ eq 'DIR' ? $dir : $_ } @command) or POSIX::_exit(127);
     }
     $self->part($name, pid => $pid, dir => $dir);
-    wait_for { -e "$dir/env" } or die "faultldap.py: see $dir/log\n";
+    wait_for { -e "$dir/$file" } 15
+        or die "$name: see $dir/log\n", -e "$dir/log" ? slurp("$dir/log") : '';
+    return $dir;
+}
+
+# LDAP servers that misbehave, for a real one at HOST:PORT; their env.
+sub fault_up {
+    my ($self, $name, $target) = @_;
+    my $dir = $self->serve($name, 'env', "$TOP/t/lab/faultldap.py", 'DIR',
+        $target // ());
     return read_env("$dir/env");
 }
 

@@ -18,7 +18,6 @@ use warnings;
 use IO::Select ();
 use IO::Socket::INET ();
 use JSON::PP ();
-use POSIX ();
 use Time::HiRes 'time';
 use CaspLab ();
 use CaspTest ();
@@ -31,23 +30,8 @@ my $TARGET = '/rpc/rpcproxy.dll?ber-mbx1.contoso.test:6001';
 
 sub servers {
     my ($lab) = @_;
-    my $dir = "$lab->{run}/rpc";
-    return $dir if -e "$dir/servers.json";
-    mkdir $dir;
-    my $pid = fork // die "fork: $!\n";
-    if (!$pid) {
-        open STDIN, '<', '/dev/null';
-        open STDOUT, '>>', "$dir/log";
-        open STDERR, '>&', \*STDOUT;
-        $ENV{CA_DIR} = "$lab->{run}/ca";
-        POSIX::setsid();
-        exec "$CaspLab::TOP/t/lab/rpcproxy.py", 'run', $dir
-            or POSIX::_exit(127);
-    }
-    $lab->part('rpc', pid => $pid, dir => $dir);
-    CaspLab::wait_for { -e "$dir/servers.json" } 15
-        or die "rpcproxy.py: see $dir/log\n", CaspLab::slurp("$dir/log");
-    return $dir;
+    return $lab->serve('rpc', 'servers.json', "$CaspLab::TOP/t/lab/rpcproxy.py",
+        'run', 'DIR');
 }
 
 # ----------------------------------------------------------- the virtual hosts
