@@ -5,7 +5,8 @@
  * its own site and elsewhere, with an ExternalURL, with one that is our own
  * name, and without one.  Each row below is a cell of the sources' tables, or
  * one that they leave open; what it covers is counted, and nothing may be left
- * over.  What is read of a request and an organisation is test_verdict's.
+ * over.  What is read of a request and an organisation is test_verdict's
+ * and test_devices'.
  *
  * With CASP_CELLS set the count of cells by source is printed.
  */
