@@ -408,20 +408,26 @@ void casp_answer_decide(request_rec *r, casp_request_t *rq,
     casp_request_decided(r, rq);
 }
 
-int casp_answer_unauthorized(request_rec *r, casp_request_t *rq,
-                             const char *reason)
+/* No 401 without them. */
+static void offer_schemes(request_rec *r, casp_request_t *rq)
 {
     const char *realm = r->hostname ? r->hostname : "Exchange";
 
-    if (rq->verdict.decision.action != CASP_ACTION_LOGON)
-        casp_answer_decide(r, rq, CASP_ACTION_LOGON, reason, CASP_LOGON_FAILED,
-                           HTTP_UNAUTHORIZED);
     casp_integrated_offer(r, rq);
     if (rq->schemes & CASP_SCHEME_BASIC)
         apr_table_addn(r->err_headers_out, "WWW-Authenticate",
                        apr_psprintf(r->pool,
                                     "Basic realm=\"%s\", charset=\"UTF-8\"",
                                     ap_escape_quotes(r->pool, realm)));
+}
+
+int casp_answer_unauthorized(request_rec *r, casp_request_t *rq,
+                             const char *reason)
+{
+    if (rq->verdict.decision.action != CASP_ACTION_LOGON)
+        casp_answer_decide(r, rq, CASP_ACTION_LOGON, reason, CASP_LOGON_FAILED,
+                           HTTP_UNAUTHORIZED);
+    offer_schemes(r, rq);
     return send_status(r, rq, HTTP_UNAUTHORIZED);
 }
 
@@ -452,7 +458,9 @@ int casp_answer_trouble(request_rec *r, casp_request_t *rq)
     if (!strcmp(rq->trouble, "double-hop"))
         return double_hop(r, rq);
     if (!strcmp(rq->trouble, "ntlm-not-on-destination")
-        && rq->verdict.url.protocol == CASP_PROTO_EAS)
+        && rq->verdict.url.protocol == CASP_PROTO_EAS) {
         status = HTTP_UNAUTHORIZED; /* what devices are given by Exchange */
+        offer_schemes(r, rq);
+    }
     return casp_answer_error(r, rq, rq->trouble, status);
 }

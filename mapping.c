@@ -312,11 +312,21 @@ static bool is_xml(const char *type)
                || !ap_cstr_casecmpn(type + len - 4, "+xml", 4));
 }
 
+/* A redirection that IIS has for its whole site, its start page to /owa, is
+ * one of ActiveSync's directory too: a phone would go there. */
+static bool leads_away(const casp_request_t *rq, int status)
+{
+    return rq->verdict.url.protocol == CASP_PROTO_EAS && status >= 300
+           && status < 400;
+}
+
 bool casp_mapping_spares(const casp_request_t *rq, int status,
                          const char *type)
 {
     spare_e spare = spare_of(rq->verdict.url.protocol);
 
+    if (leads_away(rq, status))
+        return true;
     if (spare == SPARE_NOTHING)
         return false;
     if (status == HTTP_INTERNAL_SERVER_ERROR)
@@ -386,10 +396,14 @@ static bool map_failure(request_rec *r, casp_request_t *rq)
         APLOG_MARK, APLOG_WARNING, 0, r,
         CASPLOGNO(0780) "backend %s answered %d to %s %s; the client "
                         "is told 503, so that it waits and tries "
-                        "again: look into that server's application "
-                        "log",
-                  rq->backend_host, was, r->method, rq->verdict.url.vdir);
+                        "again: %s",
+                  rq->backend_host, was, r->method, rq->verdict.url.vdir,
+                  leads_away(rq, was)
+                      ? "take the HTTP redirection of that server's web site "
+                        "away from this directory"
+                      : "look into that server's application log");
     drop_body(r);
+    apr_table_unset(r->headers_out, "Location");
     r->status = HTTP_SERVICE_UNAVAILABLE;
     r->status_line = NULL;
     if (!apr_table_get(r->headers_out, "Retry-After"))

@@ -437,6 +437,7 @@ static bool is_forbidden(apr_pool_t *p, const casp_url_t *url)
     static const char *const health[] = {"healthcheck.htm"};
     static const char *const owa[] = {"integrated"};
     static const char *const eas[] = {"proxy"};
+    static const char *const eas_query[] = {"cmd=proxylogin"};
     const char *rest = plain_text(p, url->rest);
     if (url->protocol == CASP_PROTO_LEGACY) {
         /* below the first level are names of folders and messages: there
@@ -451,7 +452,7 @@ static bool is_forbidden(apr_pool_t *p, const casp_url_t *url)
     case CASP_PROTO_OWA:
         return has_segment(rest, owa, 1);
     case CASP_PROTO_EAS:
-        return has_segment(rest, eas, 1);
+        return has_segment(rest, eas, 1) || has_word(query, eas_query, 1);
     case CASP_PROTO_AUTODISCOVER:
         return autodiscover_smuggles(rest, query);
     default:

@@ -370,7 +370,11 @@ static void set_external(apr_pool_t *p, const casp_scene_t *scene,
                          const apr_array_header_t *list, casp_question_t *q)
 {
     const casp_vdir_t *v = external_target(p, scene, list);
-    if (v != NULL) {
+    /* A device would send its password there in clear: a plain http URL is
+     * none for it. */
+    if (v != NULL
+        && (q->protocol != CASP_PROTO_EAS
+            || casp_url_https(v->external_url))) {
         /* FailbackURL is OWA's, and holds for /ecp beside it. */
         const apr_array_header_t *owa =
             scene->url->protocol == CASP_PROTO_ECP

@@ -113,7 +113,9 @@ static const char *directory_path(apr_pool_t *p, const casp_url_t *u,
 {
     const char *path = casp_url_path(url);
     const char *last = strrchr(path, '/');
-    if (last == NULL || last[1] == '\0') {
+    /* ActiveSync's is one and the same everywhere; what stands below it,
+     * /Proxy, is for servers among themselves. */
+    if (last == NULL || last[1] == '\0' || u->protocol == CASP_PROTO_EAS) {
         return u->vdir;
     }
     return last > path && strchr(last, '.')

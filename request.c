@@ -447,6 +447,31 @@ static const char *item(const char *text)
     return text && *text ? text : "-";
 }
 
+/* A mailbox that is only claimed is a stranger's text, decoded: what would
+ * end the word, and begin another "key=value", stays escaped. */
+static const char *claimed_mailbox(apr_pool_t *p, const char *name)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    char *word, *out;
+
+    if (!name)
+        return NULL;
+    word = out = apr_palloc(p, 3 * strlen(name) + 1);
+    for (; *name; name++) {
+        unsigned char c = (unsigned char)*name;
+
+        if (c > ' ' && c != '=' && c != '%' && c != '"') {
+            *out++ = *name;
+            continue;
+        }
+        *out++ = '%';
+        *out++ = hex[c >> 4];
+        *out++ = hex[c & 15];
+    }
+    *out = '\0';
+    return word;
+}
+
 void casp_request_log(request_rec *r, casp_request_t *rq)
 {
     const casp_verdict_t *v = &rq->verdict;
@@ -473,7 +498,7 @@ void casp_request_log(request_rec *r, casp_request_t *rq)
                         " status=%d%s%s%s",
                   rq->claimed ? "" : " (shadow)", item(v->user),
                   item(v->mailbox ? casp_identity_display(r->pool, v->mailbox)
-                                  : v->url.mailbox),
+                                  : claimed_mailbox(r->pool, v->url.mailbox)),
                   casp_protocol_name(v->url.protocol),
                   v->version ? casp_version_name(v->version) : "-",
                   item(v->site), casp_action_name(d->action), d->reason,

@@ -47,9 +47,9 @@ static const char *const health_words[] = {
 /* An organisation was confirmed when its directory last answered.  It is due
  * again after CasProxyTopologyRefresh, and then as good as any other last
  * answer, for as long as CasProxyMailboxCache stale= says. */
-static health_e health_of(const casp_vhost_t *v)
+static health_e health_of(const casp_vhost_t *v, apr_time_t deadline)
 {
-    casp_topology_t *t = casp_org_await(v->org, apr_time_now() + PATIENCE);
+    casp_topology_t *t = casp_org_await(v->org, deadline);
     apr_interval_time_t most =
         apr_time_from_sec((apr_time_t)v->settings->topology_refresh
                           + v->settings->mailbox_stale);
@@ -70,6 +70,7 @@ static health_e health(request_rec *r, const casp_vhost_t **sick)
 {
     const casp_vhost_t *own = casp_vhost_of(r->server);
     health_e worst = ABSENT;
+    apr_time_t deadline = apr_time_now() + PATIENCE; /* for all of them */
 
     for (server_rec *s = ap_server_conf; s; s = s->next) {
         const casp_vhost_t *v = own->org ? own : casp_vhost_of(s);
@@ -77,7 +78,7 @@ static health_e health(request_rec *r, const casp_vhost_t **sick)
 
         if (!v->org)
             continue;
-        found = health_of(v);
+        found = health_of(v, deadline);
         if (worst == ABSENT || found > worst) {
             worst = found;
             *sick = v;

@@ -147,6 +147,26 @@ for my $user ('fritz') { # 2003: the back-end itself
             or diag $told->{text} // $told->{action};
     }
 }
+{   # a name that passwords would go to in clear is none: Rome's
+    my $told = explain(config => "$httpd->{dir}/fronts/f10s2.conf",
+        directory => 'ldif:' . lab()->{run} . '/contoso.ldif', user => 'rosa',
+        method => 'POST', headers => ['MS-ASProtocolVersion: 14.1'],
+        url => "https://mail.contoso.test$path?Cmd=Sync");
+    is $told->{rule}, 'f10-eas-proxy', 'an ExternalURL of plain http: none';
+    my $r = device('f10s2', 'rosa', version => '14.1');
+    isnt $r->status, 451, 'no 451 to plain http';
+    is $r->header('X-MS-Location'), undef, 'which is told nobody';
+}
+{   # a server's own directory for other servers, where AD names it
+    my $text = CaspLab::slurp(lab()->{run} . '/contoso.ldif') =~ s/\r?\n //gr;
+    my $file = lab()->{run} . '/eas-proxy.ldif';
+    CaspLab::spew($file, $text =~ s{(https://ber-cas7\.contoso\.test
+        /Microsoft-Server-ActiveSync)}{$1/Proxy}xgr);
+    my $told = explain(config => "$httpd->{dir}/fronts/f10s2.conf",
+        directory => "ldif:$file", user => 'gina', method => 'POST',
+        url => "https://mail.contoso.test$path?Cmd=Sync");
+    is $told->{url}, "https://ber-cas7.$public", 'never /Proxy';
+}
 {   # methods that no device has
     for my $method ('GET', 'PUT', 'PROPFIND') {
         my $r = device('f10s2', 'ada', method => $method);
@@ -314,6 +334,15 @@ log_has(qr{CP0780: backend [\w-]+\.contoso\.test answered 500 to POST }
     my $to = () = $httpd->log =~ /CP0780/g;
     is $to - $from, 1, 'told once a request';
 }
+for my $status (301, 302, 307, 308) { # the site's redirection, inherited
+    my $r = device('f10s2', 'ada', sim => "status=$status|type=text/html"
+        . '|body=<html>|header=Location: https://ber-cas1.contoso.test/owa/');
+    is $r->status, 503, "a backend's $status is no device's";
+    is $r->header($_), undef, "$status: no $_" for 'Location', 'Content-Type';
+    is $r->body, '', "$status: no page";
+}
+log_has(qr/CP0780: .* answered 302 to POST .*HTTP redirection/,
+    'a redirection is told');
 
 # ----------------------------------------------------------------- logging on
 
@@ -337,6 +366,9 @@ for my $front ('f10s2', 'formsdoor') {
         query => '?User=bert&DeviceId=xxx&DeviceType=PocketPC');
     is $r->status, 401, 'V32: neither NTLM nor Negotiate nor Basic';
     unlike $r->body, qr/</, 'V32: no page';
+    is_deeply [$r->all('WWW-Authenticate')],
+        ['Basic realm="f10s2.contoso.test", charset="UTF-8"'],
+        'V32: a 401 says what would do';
     $r = device('f10s2', 'bert', sim => '401=NTLM, Negotiate');
     is $r->status, 403, 'a backend that would take NTLM, and not this login';
     is $r->body, '', 'says so without its page';
@@ -378,6 +410,7 @@ for my $case (
         if $status == 503;
 }
 for my $odd ("$path/Proxy?Cmd=Sync", "$path/proxy/default.eas",
+    "$path?Cmd=ProxyLogin", "$path/default.eas?x=y&%63md=proxylogin",
     "$path/../owa/?Cmd=Sync", "$path/%2e%2e/owa") {
     my $r = $httpd->ask('f10s2', $odd, user => 'ada', body => 'x');
     push @all, [$r, $odd];
@@ -451,6 +484,17 @@ sub iis_line {
     device('f10s2', 'bert', query => '?Cmd=Sync&DeviceId=proxied');
     like iis_line(qr/DeviceId=proxied/),
         qr/DeviceId=proxied&Log=PrxTo:[\w-]+\.contoso\.test_ /, 'proxied';
+    device('f10s2', undef, query => '?Cmd=Sync&DeviceId=nobody');
+    like iis_line(qr/DeviceId=nobody/), qr{ActiveSync\ Cmd=Sync&DeviceId=
+        nobody\ \d+\ -\ 127\.0\.0\.1\ -\ 401\ 0\ 0\ \d+$}x,
+        'a stranger: the query and nothing behind it';
+    device('f10s2', undef, query => '', method => 'OPTIONS');
+    like iis_line(qr/OPTIONS.* 401/), qr{ActiveSync\ -\ \d+\ -\ }x,
+        'no query';
+    device('f10s2', undef,
+        query => '/x%20a=b%20443%20CONTOSO%5Cada?DeviceId=blanks');
+    is scalar(split / /, iis_line(qr/DeviceId=blanks/)), 14,
+        'blanks in a path make no fields';
     like iis_line(qr/UserHasNoMailbox/),
         qr/&Log=Error:UserHasNoMailbox_ .* 403 0 0/, 'no mailbox';
     like iis_line(qr/SSL\+Cert/), qr/&Log=PrxTo:[\w.-]+_Error:SSL\+
@@ -458,6 +502,9 @@ sub iis_line {
 }
 log_has(qr/CP0133: .*user=CONTOSO\\+hugo .*=eas-redirect .*event=1008/,
     'V27: event 1008');
+$httpd->ask('f10s2', '/owa/x%20action%3Ddirect%20status=200%22/');
+log_has(qr/CP0133: .*mailbox=x%20action%3Ddirect%20status%3D200%22 protocol/,
+    'a stranger writes no item of the log');
 log_has(qr/CP0133: .*reason=ntlm-not-on-destination .*event=1036/,
     'V32: event 1036');
 log_has(qr/CP0133: .*reason=backend-timeout .*event=1034/, 'event 1034');

@@ -385,4 +385,24 @@ $httpd->stop;
     $switched->stop;
     $dir->down;
 }
+{   # one that never answers: the patience is one for all that wait for it
+    my $mute = IO::Socket::INET->new(Listen => 50, LocalAddr => '127.0.0.1');
+    my @mute = ('CasProxyDirectory ldaps://127.0.0.1:' . $mute->sockport,
+        'CasProxyDirectoryBind cn=x file:' . lab()->{ad}{AD_PASSWORD_FILE},
+        'CasProxyDirectoryCAFile ' . lab()->{run} . '/ca/ca.pem',
+        'CasProxyDirectoryTimeout connect=25 search=5 topology=30');
+    my $many = CaspHttpd->new('flow-mute', sub {
+        my @o = (plain => 1, proxy => [], directory => [@mute]);
+        return join '', map({ lab()->front($_[0], "clear-mute$_->[0]", @o,
+            %{ $_->[1] }) } map({ [$_, {}] } 1 .. 3), [0, { mode => 'Off',
+            vhost => ['<Location /casproxy>',
+                '    SetHandler casproxy-status',
+                '    Require all granted', '</Location>'] }]);
+    }, global => join '', CaspFlow::one_child())->start;
+    my $from = Time::HiRes::time();
+    is $many->ask('clear-mute0', '/casproxy/health')->status, 503,
+        'three virtual hosts of a directory that says nothing';
+    cmp_ok Time::HiRes::time() - $from, '<', 3.5, 'are waited for together';
+    $many->stop;
+}
 finish();

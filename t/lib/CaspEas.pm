@@ -96,14 +96,20 @@ sub fronts {
 }
 
 # A line as IIS 7 writes it, with Exchange's words behind the query; as
-# docs/reference.md shows it.
+# docs/protocols.md shows it.
 sub logs {
     my ($name) = @_;
     my $dir = CaspTest::lab()->{run} . "/httpd-$name/logs";
-    return 'SetEnvIfExpr "%{QUERY_STRING} =~ /^(.*)$/" IIS_QUERY=$1' . "\n"
-        . 'LogFormat "%{%Y-%m-%d %H:%M:%S}t %A %m %U '
-        . '%{IIS_QUERY}e%{CASPROXY_IISLOG}e %{local}p %u %a - %>s 0 0 '
-        . "%{ms}T\" iis\nCustomLog \"$dir/u_ex.log\" iis\n";
+    return join "\n",
+        'SetEnvIfExpr "%{THE_REQUEST} =~ /^[^ ]+ ([^ ?]+)/" IIS_STEM=$1',
+        'SetEnvIfExpr "%{QUERY_STRING} =~ /^(.*)$/" IIS_QUERY=$1',
+        'SetEnvIfExpr "%{QUERY_STRING} =~ /^(.+)$/" IIS_PLAIN=$1',
+        map({ 'LogFormat "%{%Y-%m-%d %H:%M:%S}t %A %m %{IIS_STEM}e '
+            . "$_->[1] %{local}p %u %a - %>s 0 0 %{ms}T\" $_->[0]" }
+            ['iis', '%{IIS_QUERY}e%{CASPROXY_IISLOG}e'],
+            ['iis-plain', '%{IIS_PLAIN}e']),
+        "CustomLog \"$dir/u_ex.log\" iis env=CASPROXY_IISLOG",
+        "CustomLog \"$dir/u_ex.log\" iis-plain env=!CASPROXY_IISLOG", '';
 }
 
 # ------------------------------------------------------- what devices send

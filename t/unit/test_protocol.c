@@ -235,6 +235,8 @@ static const struct {
     {"/public/healthcheck.HTM", CASP_PROTO_LEGACY, FORBIDDEN},
     {"/microsoft-server-activesync/PROXY?Cmd=Sync", CASP_PROTO_EAS, FORBIDDEN},
     {"/Microsoft-Server-ActiveSync/Proxy.", CASP_PROTO_EAS, FORBIDDEN},
+    {"/Microsoft-Server-ActiveSync?a=b&CMD=Prox%79Login", CASP_PROTO_EAS,
+     FORBIDDEN},
     {"/ecp/proxyLogon.ecp", CASP_PROTO_ECP, FORBIDDEN},
     {"/Microsoft-Server-ActiveSync/Proxy/default.eas", CASP_PROTO_EAS,
      FORBIDDEN},
