@@ -135,7 +135,8 @@ int casp_leg_exchange(casp_leg_t *leg, const char *method, const char *path,
  * @return false: it is none
  */
 bool casp_leg_head(casp_leg_t *leg, casp_leg_answer_t *answer);
-/** Is it said more than once, or in two ways, how long the body is? */
+/** Is it said more than once, in two ways or in no number, how long the body
+ *  is? */
 bool casp_leg_ambiguous(const apr_table_t *headers);
 /** 500 where no answer came because TLS failed, else 502. */
 int casp_leg_failure(const casp_leg_t *leg);

@@ -288,13 +288,23 @@ static int count_one(void *count, const char *name, const char *value)
     return 1;
 }
 
+static bool read_length(const char *text, apr_off_t *length)
+{
+    char *end;
+
+    return apr_isdigit(*text)
+           && apr_strtoff(length, text, &end, 10) == APR_SUCCESS && !*end;
+}
+
 bool casp_leg_ambiguous(const apr_table_t *headers)
 {
+    const char *length = apr_table_get(headers, "Content-Length");
+    apr_off_t number;
     int n = 0;
 
     apr_table_do(count_one, &n, headers, "Content-Length", "Transfer-Encoding",
                  NULL);
-    return n > 1;
+    return n > 1 || (length && !read_length(length, &number));
 }
 
 /* @return false: where the answer ends cannot be known, or is too far off */
@@ -304,7 +314,6 @@ static bool drop_body(casp_leg_t *leg, apr_bucket_brigade *bb, bool head,
     const char *coding = apr_table_get(a->headers, "Transfer-Encoding");
     const char *length = apr_table_get(a->headers, "Content-Length");
     apr_off_t n;
-    char *end;
 
     if (head || a->status == HTTP_NO_CONTENT || a->status == HTTP_NOT_MODIFIED)
         return true;
@@ -312,9 +321,7 @@ static bool drop_body(casp_leg_t *leg, apr_bucket_brigade *bb, bool head,
         return false;
     if (coding)
         return !ap_cstr_casecmp(coding, "chunked") && drop_chunks(leg, bb);
-    if (!length || !apr_isdigit(*length)
-        || apr_strtoff(&n, length, &end, 10) != APR_SUCCESS || *end
-        || n > MAX_BODY)
+    if (!length || !read_length(length, &n) || n > MAX_BODY)
         return false;
     return drop_bytes(leg, bb, n);
 }

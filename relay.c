@@ -234,10 +234,10 @@ static void let_send(request_rec *r)
 
     if (!r->expecting_100)
         return;
-    r->expecting_100 = 0;
     r->status = HTTP_CONTINUE;
-    ap_send_interim_response(r, 0);
+    ap_send_interim_response(r, 0); /* nothing goes unless it is expected */
     r->status = status;
+    r->expecting_100 = 0;
 }
 
 /* ------------------------------------------------------------------ one way */
@@ -438,19 +438,31 @@ static end_e begin_answer(relay_t *x)
     return x->rq->after == CASP_AFTER_SERVED ? END_NOT : END_JUDGED;
 }
 
+/* What has come before the body.  Behind an interim answer the next one may
+ * lie in httpd's buffer already, where poll would not see it. */
+static end_e go_first(relay_t *x)
+{
+    end_e end = END_NOT;
+
+    while (end == END_NOT && !x->answered) {
+        apr_status_t rv = look(x, x->back);
+
+        x->down.ready = rv == APR_SUCCESS;
+        if (rv != APR_SUCCESS)
+            return rv == APR_EAGAIN && !x->hung_up ? END_NOT : END_SILENT;
+        end = begin_answer(x);
+    }
+    return end;
+}
+
 /* The backend's next piece, to the client. */
 static end_e go_down(relay_t *x)
 {
     apr_off_t bytes = 0;
     apr_status_t rv;
 
-    if (!x->answered) {
-        rv = look(x, x->back);
-        x->down.ready = rv == APR_SUCCESS;
-        return rv == APR_SUCCESS                 ? begin_answer(x)
-               : rv == APR_EAGAIN && !x->hung_up ? END_NOT
-                                                 : END_SILENT;
-    }
+    if (!x->answered)
+        return go_first(x);
     rv =
         take(x->answer->input_filters, x->in, AP_MODE_READBYTES, PIECE, AGAIN);
     if (rv == APR_EAGAIN) {
@@ -582,8 +594,6 @@ static end_e serve(relay_t *x, const apr_pollfd_t *fds)
 
     if (back & GONE)
         x->hung_up = true;
-    if ((back & APR_POLLIN) || x->hung_up)
-        x->down.ready = true;
     if (front & APR_POLLIN) {
         if (!x->up.open)
             end = watch(x);
@@ -593,6 +603,9 @@ static end_e serve(relay_t *x, const apr_pollfd_t *fds)
     if (end == END_NOT && x->up.open && !x->hung_up && x->up.ready
         && (back & APR_POLLOUT))
         end = go_up(x);
+    /* a write that fails may be what tells that it has hung up */
+    if ((back & APR_POLLIN) || x->hung_up)
+        x->down.ready = true;
     if (end == END_NOT && x->down.ready
         && (!x->answered || (front & APR_POLLOUT)))
         end = go_down(x);
@@ -629,7 +642,7 @@ static end_e pump(relay_t *x)
             end = serve(x, fds);
         if (head != x->answered || bytes != x->up.bytes + x->down.bytes)
             x->moved = apr_time_now();
-        else if (end == END_NOT)
+        if (end == END_NOT) /* also of one that never rests */
             end = too_long(x, apr_time_now());
     }
     return end;
@@ -769,11 +782,17 @@ static int begin(relay_t *x)
 
 static void finish(relay_t *x, end_e end)
 {
-    bool keep = end == END_DONE && !x->head.close;
+    bool keep = end == END_DONE && !x->head.close && !x->hung_up;
 
     if (x->answer)
         apr_pool_destroy(x->answer->pool);
     x->answer = NULL;
+    /* what a filter has left there is of the connection's own memory, which
+     * goes before the request's */
+    if (x->in)
+        apr_brigade_cleanup(x->in);
+    if (x->to_back)
+        apr_brigade_cleanup(x->to_back);
     if (keep)
         x->back->keepalives++; /* mod_proxy asks whether it was answered */
     casp_leg_close(&x->leg, keep);

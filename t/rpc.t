@@ -181,6 +181,15 @@ for my $length ($GIGABYTE, $GIGABYTE + 1, 2 * $GIGABYTE) {
     } 3;
     like $line // '', qr/^\S+\t200\tdirect\t.*\tRPC\t/i, 'and logged as such';
 }
+for my $front ('clear-rpc', 'rpc') { # one that waits until it may
+    my $c = channel($front, 'IN', length => 4,
+        headers => ['Expect: 100-continue']);
+    ok $c->hears(qr/\r\n\r\n/, 3), "$front: Expect: 100-continue";
+    is $c->line, 'HTTP/1.1 100 Continue', "$front: it may";
+    $c->say('ping');
+    ok $c->hears(qr/\r\n\r\nHTTP.1.1 200 .*\r\n\r\n.{20}\z/s),
+        "$front: and is answered";
+}
 {   # other methods are mod_proxy's, as ever
     my $r = ask('rpc', '/rpc/rpcproxy.dll?a:6001', user => 'ada',
         httpd => $httpd);
@@ -221,6 +230,32 @@ for my $front ('clear-rpc', 'rpc') {
         query => 'sim=status:200+OK%0d%0aBad%20Header:%20x');
     ok $c->hears(qr/\r\n\r\n/), 'an answer that HTTP does not know';
     is $c->status, 503, 'is 503';
+}
+sub raw_answer {
+    return 'sim=raw:' . join '', map { sprintf '%%%02x', ord } split //, $_[0];
+}
+for my $front ('clear-rpc', 'rpc') { # both heads in one packet
+    my $c = channel($front, 'IN', length => 4, body => 'ping',
+        query => raw_answer("HTTP/1.1 100 Continue\r\n\r\n"
+            . "HTTP/1.1 102 Processing\r\n\r\n"
+            . "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast"));
+    ok $c->hears(qr/\r\n\r\nlast\z/, 3),
+        "$front: an answer right behind interim ones";
+    is $c->status, 200, "$front: is the one that the client gets";
+}
+for my $length ('abc', '4, 4', '-1', '0x4') {
+    my $c = channel('clear-rpc', 'IN', length => 4, body => 'ping',
+        query => raw_answer(
+            "HTTP/1.1 200 OK\r\nContent-Length: $length\r\n\r\nlast"));
+    ok $c->hears(qr/\r\n\r\n/), "Content-Length: $length";
+    is $c->status, 503, 'is no answer';
+}
+for my $body ("ZZ\r\n", "4\r\nlastXX\r\n") {
+    my $c = channel('clear-rpc', 'IN', length => 4, body => 'ping',
+        query => raw_answer("HTTP/1.1 200 OK\r\n"
+            . "Transfer-Encoding: chunked\r\n\r\n$body"));
+    ok $c->gone(3), 'chunks that are none: the end';
+    is +($c->chunks)[1], 0, 'and not a good one';
 }
 {   # 500 is no word for Outlook
     my $c = in_channel('clear-rpc', query => 'sim=early:500');
@@ -517,6 +552,19 @@ SKIP: {
     my $next = out_channel('clear-rpc', query => "chan=$chan");
     ok $next->hears(qr/\r\n\r\n/, 10), 'the client comes again';
     is $next->status, 200, 'and is served';
+}
+if (lab()->{mpm} eq 'event') { # it takes a minute, and is the same in all
+    my $busy = out_channel('clear-rpc', query => 'sim=flood:100000000000');
+    ok $busy->hears(qr/\r\n\r\n/), 'a channel that never rests';
+    $httpd->restart('graceful');
+    my $start = time;
+    while (!$busy->{eof} && time - $start < 75) {
+        $busy->more(1);
+        $busy->{text} = '';
+        sleep 0.02;
+    }
+    ok $busy->{eof}, 'is ended too';
+    cmp_ok time - $start, '>', 50, 'after a minute of grace';
 }
 
 my @errors = $httpd->errors(qr/AH01095: prefetch request body failed/);

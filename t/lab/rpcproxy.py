@@ -29,6 +29,7 @@ What a channel may ask for, in its query:
     sim=flood:N         OUT: sends N bytes as fast as they are taken
     sim=forget          answers, and no longer knows by NTLM who this is
     sim=status:TEXT     this status line and no body: "503 RPC Error: 6ba"
+    sim=raw:TEXT        reads the body, and answers with just these bytes
 """
 import asyncio
 import hashlib
@@ -151,6 +152,12 @@ class Channel:
             while await self.piece():
                 pass
             await self.gone()
+        if 'raw' in sim:
+            while await self.piece():
+                pass
+            self.writer.write(sim['raw'].encode('latin-1'))
+            await self.writer.drain()
+            return True
         if 'status' in sim:
             self.head(sim['status'], ('Content-Length', '0'))
             return await self.server.rest_is_short(self.request)
