@@ -30,19 +30,23 @@ static int send_error(request_rec *r, casp_request_t *rq,
                                               r->hostname));
 }
 
-/* The request's XML.  A GET has none, and is answered as Exchange does. */
+/* The request's XML.  A GET has none, and is answered as Exchange does.
+ * @a late: it would go on */
 static casp_disco_error_e read_ask(request_rec *r, casp_request_t *rq,
-                                   casp_disco_ask_t *ask)
+                                   casp_disco_ask_t *ask, bool *late)
 {
     const char *data = "";
     apr_size_t len = 0;
     bool whole = false;
     apr_status_t rv;
 
+    *late = false;
     if (r->method_number != M_POST)
         return CASP_DISCO_BAD_REQUEST;
     rv = casp_peek_body(r, CASP_PEEK_MAX, &data, &len, &whole);
     if (rv != APR_SUCCESS || !whole) {
+        *late = APR_STATUS_IS_TIMEUP(rv)
+                || (rv == APR_SUCCESS && len < CASP_PEEK_MAX);
         r->connection->keepalive = AP_CONN_CLOSE;
         rq->drained = true; /* as far as it will be */
         return CASP_DISCO_BAD_REQUEST;
@@ -151,10 +155,15 @@ int casp_discover_answer(request_rec *r, casp_request_t *rq)
     casp_disco_ask_t ask;
     casp_disco_error_e error;
     casp_topology_t *t;
+    bool late;
 
     if (r->method_number != M_POST && r->method_number != M_GET)
         return other_method(r, rq);
-    error = read_ask(r, rq, &ask);
+    error = read_ask(r, rq, &ask, &late);
+    if (late) /* error 600 would be the last word to a slow client */
+        return casp_answer_write(r, rq, HTTP_REQUEST_TIME_OUT, NULL,
+                                 "text/plain; charset=utf-8",
+                                 "The request did not come in time.\n");
     if (error == CASP_DISCO_OK) {
         t = casp_org_topology(rq->vhost->org);
         if (!t)

@@ -288,10 +288,8 @@ void casp_mailauth_write(apr_pool_t *p, casp_protocol_e protocol,
     }
     if (what == CASP_MAIL_GO) {
         apr_table_setn(headers, "Auth-Status", "OK");
-        apr_table_setn(headers, "Auth-Server",
-                       strchr(reply->server, ':')
-                           ? apr_pstrcat(p, "[", reply->server, "]", NULL)
-                           : apr_pstrdup(p, reply->server));
+        /* of IPv6, too, without brackets: nginx refuses it with them */
+        apr_table_setn(headers, "Auth-Server", apr_pstrdup(p, reply->server));
         apr_table_setn(headers, "Auth-Port", apr_itoa(p, reply->port));
         if (reply->user && is_plain(reply->user)) {
             apr_table_setn(headers, "Auth-User", apr_pstrdup(p, reply->user));

@@ -103,6 +103,7 @@ apr_size_t casp_mailfail_size(void);
  * May this login be judged now?  Where it failed before, one is judged at a
  * time, and the next one when its time has come.
  * @param key 32 bytes that nobody else knows
+ * @param name of the account, where it is known: people write it in many ways
  * @return 0: now; else seconds until it is to be asked again
  */
 int casp_mailfail_admit(casp_mailfail_t *f, const unsigned char *key,

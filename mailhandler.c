@@ -38,8 +38,12 @@ static casp_mailreach_t *servers; /* this child's */
 
 static bool is_open_require(const ap_directive_t *d)
 {
-    return !ap_cstr_casecmp(d->directive, "Require") && d->args
-           && !ap_cstr_casecmp(d->args, "all granted");
+    const char *args = d->args ? d->args : "";
+    size_t n = strcspn(args, " \t");
+
+    return !ap_cstr_casecmp(d->directive, "Require") && n == 3
+           && !ap_cstr_casecmpn(args, "all", n)
+           && !ap_cstr_casecmp(args + n + strspn(args + n, " \t"), "granted");
 }
 
 /* Does anything in this section say who may come?  Only what a person would
@@ -49,7 +53,8 @@ static bool is_guarded(const ap_directive_t *d)
     for (; d; d = d->next) {
         if (!ap_cstr_casecmp(d->directive, "Require") && !is_open_require(d))
             return true;
-        if (!ap_cstr_casecmpn(d->directive, "<Require", 8))
+        if (!ap_cstr_casecmpn(d->directive, "<Require", 8)
+            && is_guarded(d->first_child))
             return true;
         if (!ap_cstr_casecmp(d->directive, "Deny"))
             return true;
@@ -170,6 +175,7 @@ typedef struct {
     request_rec *r;
     casp_request_t *rq;
     casp_mail_ask_t ask;
+    const char *who; /* whom failures are counted for */
     casp_mail_reply_t reply;
 } login_t;
 
@@ -214,6 +220,44 @@ static bool may_be_plain(const login_t *l)
            || l->rq->vhost->settings->require_tls == CASP_REQTLS_OFF;
 }
 
+/* An account has many spellings: " ada", "\ada", "CONTOSO\ada", its UPN, and
+ * what a directory takes for the same letters.  None is a count of its own. */
+static const char *counted_for(login_t *l, const casp_mailbox_t *who)
+{
+    const casp_settings_t *set = l->rq->vhost->settings;
+    const char *name = l->rq->claim.name;
+    casp_user_key_t key;
+
+    if (who && !casp_guid_zero(&who->user))
+        return casp_guid_text(l->r->pool, &who->user);
+    return casp_identity_key(l->r->pool, name, strlen(name),
+                             (casp_logon_format_e)set->logon_format,
+                             set->default_domain, &key)
+                   == CASP_CLAIM_OK
+               ? apr_pstrcat(l->r->pool, key.domain ? key.domain : "", "\\",
+                             key.value, NULL)
+               : name;
+}
+
+static bool may_be_judged(void *baton, const casp_mailbox_t *who)
+{
+    login_t *l = baton;
+    int wait;
+
+    l->who = counted_for(l, who);
+    wait = casp_mailfail_admit(failed, casp_runtime_key(), l->ask.client,
+                               l->who, apr_time_now());
+    if (!wait)
+        return true;
+    l->reply.what = CASP_MAIL_WAIT;
+    l->reply.wait = wait;
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, l->r,
+                  CASPLOGNO(0813) "\"%s\" from %s has failed before: the "
+                                  "next try waits for %d s",
+                            l->rq->claim.name, l->ask.client, wait);
+    return false;
+}
+
 /* Who it is.  @return true: known */
 static bool identify(login_t *l)
 {
@@ -221,21 +265,12 @@ static bool identify(login_t *l)
     bool down;
     int wait;
 
-    wait = casp_mailfail_admit(failed, casp_runtime_key(), l->ask.client,
-                               l->rq->claim.name, apr_time_now());
-    if (wait) {
-        l->reply.what = CASP_MAIL_WAIT;
-        l->reply.wait = wait;
-        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, l->r,
-                      CASPLOGNO(0813) "\"%s\" from %s has failed before: the "
-                                      "next try waits for %d s",
-                                l->rq->claim.name, l->ask.client, wait);
+    reason = casp_request_judge_if(l->r, l->rq, may_be_judged, l, &why, &down);
+    if (l->reply.what == CASP_MAIL_WAIT)
         return false;
-    }
-    reason = casp_request_judge(l->r, l->rq, &why, &down);
     if (!reason) {
-        casp_mailfail_clear(failed, casp_runtime_key(), l->ask.client,
-                            l->rq->claim.name, apr_time_now());
+        casp_mailfail_clear(failed, casp_runtime_key(), l->ask.client, l->who,
+                            apr_time_now());
         casp_request_admit(l->r, l->rq, CASP_BY_BASIC, "Basic");
         return true;
     }
@@ -247,7 +282,7 @@ static bool identify(login_t *l)
     refuse(l, CASP_ACTION_LOGON, reason, HTTP_UNAUTHORIZED,
            CASP_MAIL_BAD_LOGIN);
     wait = casp_mailfail_note(failed, casp_runtime_key(), l->ask.client,
-                              l->rq->claim.name, apr_time_now());
+                              l->who, apr_time_now());
     l->reply.wait = l->ask.attempt < CASP_MAIL_ATTEMPTS ? wait : 0;
     return false;
 }

@@ -23,7 +23,8 @@
 
 #include "anchor.h"
 
-#define PATIENCE apr_time_from_sec(3) /* for all of the peeking */
+#define PATIENCE apr_time_from_sec(3) /* for what can be done without */
+#define PATIENCE_WHOLE apr_time_from_sec(20) /* for what cannot */
 #define STEP apr_time_from_msec(10) /* where there is no socket to watch */
 
 #if defined(__clang__) /* what it says of APR's APR_OFFSETOF */
@@ -193,10 +194,11 @@ static void say_continue(request_rec *r)
     r->status_line = line;
 }
 
-static apr_status_t read_some(request_rec *r, peek_t *pk, enough_fn *enough,
+static apr_status_t read_some(request_rec *r, peek_t *pk,
+                              apr_interval_time_t patience, enough_fn *enough,
                               void *baton)
 {
-    apr_time_t deadline = apr_time_now() + PATIENCE;
+    apr_time_t deadline = apr_time_now() + patience;
     apr_bucket_brigade *bb =
         apr_brigade_create(r->pool, r->connection->bucket_alloc);
     apr_status_t rv = APR_SUCCESS;
@@ -251,7 +253,8 @@ static apr_size_t room(request_rec *r, apr_size_t most)
     return said >= 0 && said < (apr_int64_t)most ? (apr_size_t)said + 1 : most;
 }
 
-static peek_t *peek(request_rec *r, apr_size_t most, enough_fn *enough,
+static peek_t *peek(request_rec *r, apr_size_t most,
+                    apr_interval_time_t patience, enough_fn *enough,
                     void *baton)
 {
     int proxyreq = r->proxyreq;
@@ -269,7 +272,7 @@ static peek_t *peek(request_rec *r, apr_size_t most, enough_fn *enough,
      * proxied; httpd settles that once, at the first read */
     if (!r->proxyreq)
         r->proxyreq = PROXYREQ_REVERSE;
-    pk->rv = read_some(r, pk, enough, baton);
+    pk->rv = read_some(r, pk, patience, enough, baton);
     r->proxyreq = proxyreq;
     pk->data[pk->len] = '\0';
     if (!APR_BRIGADE_EMPTY(pk->kept) || pk->rv != APR_SUCCESS)
@@ -280,7 +283,7 @@ static peek_t *peek(request_rec *r, apr_size_t most, enough_fn *enough,
 apr_status_t casp_peek_body(request_rec *r, apr_size_t most, const char **data,
                             apr_size_t *len, bool *whole)
 {
-    const peek_t *pk = peek(r, most, NULL, NULL);
+    const peek_t *pk = peek(r, most, PATIENCE_WHOLE, NULL, NULL);
 
     *data = pk->data;
     *len = pk->len;
@@ -318,7 +321,7 @@ void casp_peek_anchor(request_rec *r, casp_request_t *rq)
         || r->method_number != M_POST || !is_soap(r)
         || apr_table_get(r->headers_in, "X-AnchorMailbox"))
         return;
-    pk = peek(r, CASP_PEEK_MAX, seen_header, &scan);
+    pk = peek(r, CASP_PEEK_MAX, PATIENCE, seen_header, &scan);
     if (casp_anchor_scan(&scan, pk->data, pk->len) == CASP_ANCHOR_FOUND)
         rq->ask.anchor =
             casp_anchor_parse(r->pool, &scan, pk->data, &rq->ask.anchor_kind,

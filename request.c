@@ -246,6 +246,8 @@ void casp_request_decide(request_rec *r, casp_request_t *rq)
 
 /* ---------------------------------------------------------------- identity */
 
+static const char TOO_EARLY[] = "too-early";
+
 /* The claimed name as a record of the directory. */
 static const char *find_claimed(request_rec *r, casp_request_t *rq,
                                 const char **why, bool *down)
@@ -284,12 +286,15 @@ static const char *find_claimed(request_rec *r, casp_request_t *rq,
     }
 }
 
-static const char *judge(request_rec *r, casp_request_t *rq, const char **why,
-                         bool *down)
+static const char *judge(request_rec *r, casp_request_t *rq,
+                         casp_request_may_fn *may, void *baton,
+                         const char **why, bool *down)
 {
     const char *reason = find_claimed(r, rq, why, down);
     casp_pw_e pw;
 
+    if (may && !*down && !may(baton, reason ? NULL : rq->own))
+        return TOO_EARLY;
     if (reason)
         return reason;
     /* an old password is not shown to the directory, which would count it */
@@ -317,12 +322,19 @@ static void note_refusal(request_rec *r, casp_request_t *rq,
 const char *casp_request_judge(request_rec *r, casp_request_t *rq,
                                const char **why, bool *down)
 {
+    return casp_request_judge_if(r, rq, NULL, NULL, why, down);
+}
+
+const char *casp_request_judge_if(request_rec *r, casp_request_t *rq,
+                                  casp_request_may_fn *may, void *baton,
+                                  const char **why, bool *down)
+{
     apr_time_t start = apr_time_now();
     const char *reason;
 
     *why = NULL;
     *down = false;
-    reason = judge(r, rq, why, down);
+    reason = judge(r, rq, may, baton, why, down);
     rq->verdict.lookup = apr_time_now() - start;
     if (*down) {
         ap_log_rerror(
@@ -331,7 +343,7 @@ const char *casp_request_judge(request_rec *r, casp_request_t *rq,
                             "%s",
                       rq->claim.name, *why ? *why : "it does not answer");
     }
-    else if (reason) {
+    else if (reason && reason != TOO_EARLY) {
         note_refusal(r, rq, reason, *why);
     }
     return reason;

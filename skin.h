@@ -214,6 +214,13 @@ void casp_request_log(request_rec *r, casp_request_t *rq);
  *  the directory could not say */
 const char *casp_request_judge(request_rec *r, casp_request_t *rq,
                                const char **why, bool *down);
+/** Between name and password: may it be judged now?  @a who: NULL: nobody's
+ *  name. */
+typedef bool casp_request_may_fn(void *baton, const casp_mailbox_t *who);
+/** The same.  "too-early", and nothing in the log, where it may not. */
+const char *casp_request_judge_if(request_rec *r, casp_request_t *rq,
+                                  casp_request_may_fn *may, void *baton,
+                                  const char **why, bool *down);
 /** The judged claim is this request's user. */
 void casp_request_admit(request_rec *r, casp_request_t *rq, casp_by_e by,
                         const char *auth_type);

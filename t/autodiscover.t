@@ -12,6 +12,7 @@ use Apache::Test qw(-withtestmore);
 use CaspDisco ();
 use CaspHttpd;
 use CaspTest;
+use CaspWire;
 
 begin(ad => 1);
 
@@ -395,6 +396,17 @@ my $well = CaspDisco::body(about => 'ada@contoso.test');
         for @two;
     unlike $two[0]->header('Connection') // '', qr/close/, 'over one connection';
     is at('pass', '/owa/', user => 'ada')->status, 200, 'all is well';
+    # a bad line: an error would be the last word, and it is no bad request
+    my $slow = CaspWire->new(httpd => $httpd, tls => 'answer');
+    $slow->say("POST $POX HTTP/1.1\r\n", "Host: answer.contoso.test\r\n",
+        "Content-Type: text/xml\r\n", 'Content-Length: ', length $well,
+        "\r\nAuthorization: ", CaspTest::basic('ada'), "\r\n\r\n",
+        substr $well, 0, 100);
+    sleep 4;
+    $slow->say(substr $well, 100);
+    my $late = $slow->hear;
+    CaspDisco::read_them($late);
+    is told($late, 'User/DisplayName'), 'Ada Berlin', 'slow, and answered';
 }
 
 # ------------------------------------------------------ what programs are told

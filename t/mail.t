@@ -4,6 +4,7 @@
 # casproxy-mail-auth, and two Dovecots and a stub of SMTP behind.
 use strict;
 use warnings;
+use IO::Socket::IP ();
 use Time::HiRes ();
 use Apache::Test qw(-withtestmore);
 use CaspHttpd;
@@ -154,6 +155,15 @@ $r = $mail->ask('f2010', { %from, 'Auth-Pass' => 'wrong' });
 like $r->header('Auth-Status'), qr/AUTHENTICATIONFAILED/,
     'and the next one is judged at once';
 is $r->header('Auth-Wait'), 1, '... and the count begins anew';
+for my $name ('%20anne', 'anne%20', 'CONTOSO\\anne', '\\anne',
+    'anne@contoso.test') {
+    is told('f2010', { %from, 'Auth-User' => $name, 'Auth-Pass' => 'wrong' }),
+        'WAIT', "... by whatever spelling: $name";
+}
+%from = (%from, 'Auth-User' => 'nobody', 'Auth-Pass' => 'wrong');
+like told('f2010', \%from), qr/AUTHENTICATIONFAILED/, 'nobody';
+is told('f2010', { %from, 'Auth-User' => '%20nobody%20' }), 'WAIT',
+    '... and its spellings';
 $r = $mail->ask('f2010', { 'Auth-Pass' => 'wrong', 'Auth-User' => 'nobody',
     'Auth-Login-Attempt' => 10, 'Client-IP' => '192.0.2.79' });
 is $r->header('Auth-Wait'), undef, 'the tenth try ends the connection';
@@ -195,6 +205,13 @@ like $mail->log_on('lost', 'imap')->said, qr/\[UNAVAILABLE\]/,
 is join(' ', map { $_->server } @got), join(' ', ('BER-CAS2') x 6),
     'one of two servers is not there: the other one';
 
+SKIP: {
+    skip 'no IPv6 on this machine', 2
+        if !IO::Socket::IP->new(LocalAddr => '::1', Listen => 1);
+    is $mail->log_on('six', $_)->server, 'SIX', "a server with IPv6: $_"
+        for qw(imap pop3);
+}
+
 # ---------------------------------------------------------------- the location
 
 is $mail->ask('f2010', { 'X-Auth-Key' => 'no' })->status, 403,
@@ -205,14 +222,17 @@ like told('f2010', { 'Auth-Protocol' => undef, 'Auth-Method' => undef }),
 my ($code, $text) = $httpd->test;
 is $code, 0, 'httpd -t';
 unlike $text, qr/CP0810/, '... has nothing to say of a closed location';
-my $open = CaspHttpd->new('mailopen', sub {
-    my ($to) = @_;
-    return lab()->front($to, 'open', plain => 1, mode => 'Off', vhost => [
-        '<Location /mail-auth>', 'SetHandler casproxy-mail-auth',
-        'Require all granted', '</Location>']);
-});
-($code, $text) = $open->test;
-like $text, qr/CP0810.*Require local/, '... but of an open one';
+for my $require ('Require all granted', 'Require  all   granted',
+    "<RequireAny>\nRequire all granted\n</RequireAny>") {
+    my $open = CaspHttpd->new('mailopen', sub {
+        my ($to) = @_;
+        return lab()->front($to, 'open', plain => 1, mode => 'Off', vhost => [
+            '<Location /mail-auth>', 'SetHandler casproxy-mail-auth',
+            $require, '</Location>']);
+    });
+    ($code, $text) = $open->test;
+    like $text, qr/CP0810.*Require local/, "... but of an open one: $require";
+}
 
 # -------------------------------------------------------------------- the log
 

@@ -54,7 +54,7 @@ sub described {
         ['gone', directory => ['CasProxyDirectory ldap://127.0.0.1:9', @bind,
             'CasProxyDirectoryTLS Off',
             'CasProxyDirectoryTimeout connect=1 search=2']],
-        ['lost'], ['half']);
+        ['lost'], ['half'], ['six']);
 }
 
 # Names that have no address; and one of two servers that is not there.
@@ -66,6 +66,7 @@ sub map_of {
     my $map = CaspLab::slurp("$self->{dir}/map.conf");
     my $dead = CaspLab::free_port();
     $map =~ s{(ber-cas1\S* imap://[^:]+):\d+}{$1:$dead} if $name eq 'half';
+    $map =~ s{(ber-cas\d\S* (?:imap|pop3)://)[^:]+}{$1\[::1]}g if $name eq 'six';
     return $map;
 }
 

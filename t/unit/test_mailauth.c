@@ -241,7 +241,7 @@ static void test_write(void **state)
         {i, CASP_MAIL_GO, "192.0.2.1", "C\\ada", 0, "Auth-Server",
          "192.0.2.1"},
         {i, CASP_MAIL_GO, "2001:db8::1", NULL, 0, "Auth-Server",
-         "[2001:db8::1]"},
+         "2001:db8::1"},
         {i, CASP_MAIL_GO, "192.0.2.1", "C\\ada", 0, "Auth-Port", "143"},
         {i, CASP_MAIL_GO, "192.0.2.1", "C\\ada", 0, "Auth-User", "C\\ada"},
         {i, CASP_MAIL_GO, "192.0.2.1", "C\\ada", 9, "Auth-Wait", "-"},
