@@ -49,7 +49,8 @@ sub is_error {
         # newer servers answer for older mailboxes, with their URLs
         ['pass', 'gina', 'BER-CAS[12]'], ['pass', 'fritz', 'BER-CAS[12]'],
         ['pass07', 'gina', 'BER-CAS7'], ['pass13', 'sven', 'STO-EX13'],
-        ['pass13', 'olga', 'STO-EX1[36]']) {
+        ['pass13', 'nora', 'STO-EX1[36]'], ['pass13', 'olga', 'STO-EX10'],
+        ['pass13', 'ada', 'BER-CAS[12]']) {
         my ($front, $user, $server) = @$case;
         for my $path (@paths) {
             my $r = at($front, $path, user => $user,

@@ -321,8 +321,8 @@ static const cell_t cells[] = {
     {DISCO, F10, M10, HERE, DIRECT, "f10-autodiscover-here", "S002"},
     {DISCO, F10, M10, THERE, PROXY, "f10-autodiscover", "S002"},
     NOT_2003(DISCO, F13UP),
-    {DISCO, F13UP, M7 | M10, ANY, HELP, "f13-autodiscover-older", "ours"},
-    OURS(DISCO, F13UP, M13),
+    {DISCO, F13UP, M7, ANY, HELP, "f13-autodiscover-2007", "ours"},
+    OURS(DISCO, F13UP, M10UP),
     TOO_NEW(DISCO),
 
     /* without servers of the front's version in its site */
@@ -342,9 +342,8 @@ static const cell_t cells[] = {
     TOO_NEW(DISCO_ALONE),
 
     /* SOAP and JSON, which the mailbox's own servers lack */
-    {DISCO_JSON, F13UP, M7 | M10, ANY, HELP, "f13-autodiscover-older",
-     "ours"},
-    {DISCO_JSON, F13UP, M13, ANY, HELP, "autodiscover-endpoint", "ours"},
+    {DISCO_JSON, F13UP, M7, ANY, HELP, "f13-autodiscover-2007", "ours"},
+    {DISCO_JSON, F13UP, M10UP, ANY, HELP, "autodiscover-endpoint", "ours"},
     {DISCO_JSON, F7, M7, ANY, HELP, "autodiscover-endpoint", "ours"},
     {DISCO_JSON, F10, M10, ANY, HELP, "autodiscover-endpoint", "ours"},
     {DISCO_LOST, F7 | F10 | F13UP, M7, ANY, A(ERROR), "autodiscover-too-old",
