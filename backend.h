@@ -131,10 +131,19 @@ int casp_leg_exchange(casp_leg_t *leg, const char *method, const char *path,
                       const char *const *headers, const char *body,
                       apr_size_t len, casp_leg_answer_t *answer);
 /**
- * Read the head of an answer, an interim one too; blocks, until leg->until.
+ * Read the head of an answer, an interim one too; waits, until leg->until.
  * @return false: it is none
  */
 bool casp_leg_head(casp_leg_t *leg, casp_leg_answer_t *answer);
+/** How often mod_ssl is asked; of a new connection there may be tickets. */
+#define CASP_AGAIN 2
+#define CASP_AGAIN_FIRST 6
+/**
+ * A read that does not wait, of this or any other connection.
+ * @return APR_EAGAIN, and nothing else, where there is nothing
+ */
+apr_status_t casp_leg_take(ap_filter_t *from, apr_bucket_brigade *bb,
+                           ap_input_mode_t mode, apr_off_t most, int times);
 /** Is it said more than once, in two ways or in no number, how long the body
  *  is? */
 bool casp_leg_ambiguous(const apr_table_t *headers);

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include <apr_lib.h>
+#include <apr_poll.h>
 #include <apr_strings.h>
 
 #include <util_filter.h>
@@ -24,6 +25,8 @@
 #define MAX_LINE 65536 /* challenges and Negotiate answers hold tickets */
 #define MAX_HEADERS 200
 #define MAX_BODY (1024 * 1024)
+/* What lies in a filter's buffer is not seen by poll. */
+#define LOOK_AGAIN apr_time_from_msec(250)
 
 #if defined(__clang__) /* what it says of APR's APR_OFFSETOF */
 #pragma clang diagnostic ignored "-Wnull-pointer-subtraction"
@@ -142,11 +145,55 @@ static apr_status_t send_request(casp_leg_t *leg, const char *method,
 
 /* ---------------------------------------------------------------- receiving */
 
+static bool is_nothing(apr_status_t rv, apr_bucket_brigade *bb)
+{
+    return APR_STATUS_IS_EAGAIN(rv)
+           || (rv == APR_SUCCESS && APR_BRIGADE_EMPTY(bb));
+}
+
+/* mod_ssl says that there is nothing after each message of TLS itself, a
+ * session ticket for example, although what came with it lies in httpd's
+ * buffer and not in the socket: so it is asked again. */
+apr_status_t casp_leg_take(ap_filter_t *from, apr_bucket_brigade *bb,
+                           ap_input_mode_t mode, apr_off_t most, int times)
+{
+    apr_status_t rv;
+
+    do {
+        rv = ap_get_brigade(from, bb, mode, APR_NONBLOCK_READ, most);
+    } while (is_nothing(rv, bb) && --times > 0);
+    return is_nothing(rv, bb) ? APR_EAGAIN : rv;
+}
+
+/* The next of it, in the time that is left.  A read that blocks would begin its
+ * time-out anew with each byte. */
+static bool receive(casp_leg_t *leg, apr_bucket_brigade *bb,
+                    ap_input_mode_t mode, apr_off_t most)
+{
+    apr_pollfd_t fd = {.p = leg->r->pool,
+                       .desc_type = APR_POLL_SOCKET,
+                       .reqevents = APR_POLLIN,
+                       .desc.s = leg->conn->sock};
+    apr_status_t rv;
+
+    apr_brigade_cleanup(bb);
+    while ((rv = casp_leg_take(leg->conn->connection->input_filters, bb, mode,
+                               most, CASP_AGAIN_FIRST))
+           == APR_EAGAIN) {
+        apr_interval_time_t left = leg->until - apr_time_now();
+        apr_int32_t n;
+
+        if (left <= 0)
+            return false;
+        (void)apr_poll(&fd, 1, &n, left < LOOK_AGAIN ? left : LOOK_AGAIN);
+    }
+    return rv == APR_SUCCESS;
+}
+
 /* A line without its end; NULL: none came, or one that is too long.  One read
  * brings eight kilobytes of it at most. */
 static char *read_line(casp_leg_t *leg, apr_bucket_brigade *bb)
 {
-    conn_rec *c = leg->conn->connection;
     char *line = NULL;
     apr_size_t len = 0;
 
@@ -154,11 +201,7 @@ static char *read_line(casp_leg_t *leg, apr_bucket_brigade *bb)
         apr_size_t got = 0;
         char *part;
 
-        apr_brigade_cleanup(bb);
-        if (!in_time(leg)
-            || ap_get_brigade(c->input_filters, bb, AP_MODE_GETLINE,
-                              APR_BLOCK_READ, 0)
-                   != APR_SUCCESS
+        if (!receive(leg, bb, AP_MODE_GETLINE, 0)
             || apr_brigade_pflatten(bb, &part, &got, leg->r->pool)
                    != APR_SUCCESS
             || got == 0 || memchr(part, '\0', got) || len + got > MAX_LINE)
@@ -238,16 +281,10 @@ bool casp_leg_head(casp_leg_t *leg, casp_leg_answer_t *a)
 
 static bool drop_bytes(casp_leg_t *leg, apr_bucket_brigade *bb, apr_off_t left)
 {
-    conn_rec *c = leg->conn->connection;
-
     while (left > 0) {
         apr_off_t got = 0;
 
-        apr_brigade_cleanup(bb);
-        if (!in_time(leg)
-            || ap_get_brigade(c->input_filters, bb, AP_MODE_READBYTES,
-                              APR_BLOCK_READ, left)
-                   != APR_SUCCESS
+        if (!receive(leg, bb, AP_MODE_READBYTES, left)
             || apr_brigade_length(bb, 1, &got) != APR_SUCCESS || got <= 0)
             return false;
         left -= got;

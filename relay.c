@@ -43,9 +43,6 @@
 #define KEEP 64
 #define KEPT "casproxy-kept"
 #define MAX_INTERIM 8
-/* How often TLS is asked; at first there may be several tickets. */
-#define AGAIN 2
-#define AGAIN_FIRST 6
 
 #if defined(__clang__) /* what it says of APR's APR_OFFSETOF */
 #pragma clang diagnostic ignored "-Wnull-pointer-subtraction"
@@ -242,27 +239,6 @@ static void let_send(request_rec *r)
 
 /* ------------------------------------------------------------------ one way */
 
-static bool is_nothing(apr_status_t rv, apr_bucket_brigade *bb)
-{
-    return APR_STATUS_IS_EAGAIN(rv)
-           || (rv == APR_SUCCESS && APR_BRIGADE_EMPTY(bb));
-}
-
-/* A read that does not wait.  mod_ssl says that there is nothing after each
- * message of TLS itself, a session ticket for example, although what came with
- * it lies in httpd's buffer and not in the socket, where poll would see it:
- * so it is asked again. */
-static apr_status_t take(ap_filter_t *from, apr_bucket_brigade *bb,
-                         ap_input_mode_t mode, apr_off_t most, int times)
-{
-    apr_status_t rv;
-
-    do {
-        rv = ap_get_brigade(from, bb, mode, APR_NONBLOCK_READ, most);
-    } while (is_nothing(rv, bb) && --times > 0);
-    return is_nothing(rv, bb) ? APR_EAGAIN : rv;
-}
-
 static void passed(way_t *way, apr_off_t bytes)
 {
     way->bytes += bytes;
@@ -274,8 +250,8 @@ static void passed(way_t *way, apr_off_t bytes)
 static end_e go_up(relay_t *x)
 {
     apr_off_t bytes = 0;
-    apr_status_t rv =
-        take(x->r->input_filters, x->in, AP_MODE_READBYTES, PIECE, AGAIN);
+    apr_status_t rv = casp_leg_take(x->r->input_filters, x->in,
+                                    AP_MODE_READBYTES, PIECE, CASP_AGAIN);
 
     if (rv == APR_EAGAIN) {
         x->up.ready = false;
@@ -321,8 +297,8 @@ static end_e go_up(relay_t *x)
 /* Is there anything of it?  TLS makes a socket readable for its own sake. */
 static apr_status_t look(relay_t *x, conn_rec *c)
 {
-    apr_status_t rv =
-        take(c->input_filters, x->in, AP_MODE_SPECULATIVE, 1, AGAIN_FIRST);
+    apr_status_t rv = casp_leg_take(c->input_filters, x->in,
+                                    AP_MODE_SPECULATIVE, 1, CASP_AGAIN_FIRST);
 
     apr_brigade_cleanup(x->in);
     return rv;
@@ -463,8 +439,8 @@ static end_e go_down(relay_t *x)
 
     if (!x->answered)
         return go_first(x);
-    rv =
-        take(x->answer->input_filters, x->in, AP_MODE_READBYTES, PIECE, AGAIN);
+    rv = casp_leg_take(x->answer->input_filters, x->in, AP_MODE_READBYTES,
+                       PIECE, CASP_AGAIN);
     if (rv == APR_EAGAIN) {
         x->down.ready = false;
         return x->hung_up ? END_BACKEND : END_NOT;

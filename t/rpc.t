@@ -554,8 +554,12 @@ SKIP: {
     is $next->status, 200, 'and is served';
 }
 if (lab()->{mpm} eq 'event') { # it takes a minute, and is the same in all
+    my ($drip, $since) = (in_channel('rpc', query => 'sim=drip'), time);
     my $busy = out_channel('clear-rpc', query => 'sim=flood:100000000000');
     ok $busy->hears(qr/\r\n\r\n/), 'a channel that never rests';
+    ok $drip->hears(qr/\r\n\r\n/, 40), 'a head that drips';
+    is $drip->status, 503, 'is no answer';
+    cmp_ok time - $since, '<', 35, 'and is waited for as long as any other';
     $httpd->restart('graceful');
     my $start = time;
     while (!$busy->{eof} && time - $start < 75) {

@@ -30,6 +30,7 @@ What a channel may ask for, in its query:
     sim=forget          answers, and no longer knows by NTLM who this is
     sim=status:TEXT     this status line and no body: "503 RPC Error: 6ba"
     sim=raw:TEXT        reads the body, and answers with just these bytes
+    sim=drip            answers with a byte of a status line each second
 """
 import asyncio
 import hashlib
@@ -152,6 +153,11 @@ class Channel:
             while await self.piece():
                 pass
             await self.gone()
+        if 'drip' in sim:
+            for byte in b'HTTP/1.1 200 ' + b'x' * 60:
+                self.writer.write(bytes([byte]))
+                await self.writer.drain()
+                await asyncio.sleep(1)
         if 'raw' in sim:
             while await self.piece():
                 pass
