@@ -295,7 +295,9 @@ static const char *key_in(apr_pool_t *p, const apr_xml_doc *doc,
         const char *name;
         casp_key_e kind;
     } words[] = {{"PrincipalName", CASP_KEY_UPN},
-                 {"SID", CASP_KEY_SID},
+                 /* not CASP_KEY_SID: that would take a user on whom this SID
+                  * was left over before the account itself */
+                 {"SID", CASP_KEY_ACCOUNT},
                  {"PrimarySmtpAddress", CASP_KEY_SMTP},
                  {"SmtpAddress", CASP_KEY_SMTP}};
 
@@ -305,7 +307,7 @@ static const char *key_in(apr_pool_t *p, const apr_xml_doc *doc,
         if (!name)
             continue;
         *kind = words[i].kind;
-        if (*kind == CASP_KEY_SID) {
+        if (*kind == CASP_KEY_ACCOUNT) {
             unsigned char binary[68];
             *name_len = sid_in(name, binary);
             return *name_len ? apr_pmemdup(p, binary, *name_len) : NULL;

@@ -260,10 +260,12 @@ casp_wire_e casp_dirask_search(casp_link_t *link, apr_pool_t *p,
         pages++;
     } while (wire == CASP_WIRE_OK && w.cookie.bv_len > 0);
     ber_memfree(w.cookie.bv_val);
-    if (wire != CASP_WIRE_OK && pages > 1) {
+    if (wire != CASP_WIRE_OK && wire != CASP_WIRE_PARTIAL && pages > 1) {
         /* What came so far is not the answer, and a cookie is worth nothing
-         * elsewhere. */
-        wire = CASP_WIRE_PARTIAL;
+         * elsewhere: who goes on begins anew.  Nor is the connection, on
+         * which the server still remembers the rest. */
+        link->broken = true;
+        wire = CASP_WIRE_CUT;
     }
     if (wire == CASP_WIRE_OK
         || (wire == CASP_WIRE_PARTIAL && w.code == LDAP_SIZELIMIT_EXCEEDED)) {

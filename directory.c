@@ -394,6 +394,9 @@ static casp_wire_e ask_server(errand_t *e, int server, apr_time_t until)
             return wire;
         }
         casp_dirpool_put(e->pool, slot);
+        if (wire == CASP_WIRE_CUT) {
+            broke(e, server, wire, apr_time_now() - now);
+        }
         if (wire != CASP_WIRE_DOWN && wire != CASP_WIRE_LATE) {
             return wire;
         }
@@ -483,6 +486,7 @@ static casp_dir_e outcome(casp_wire_e wire)
     case CASP_WIRE_REPLIED:
         return CASP_DIR_REFUSED;
     case CASP_WIRE_PARTIAL:
+    case CASP_WIRE_CUT:
         return CASP_DIR_INCOMPLETE;
     case CASP_WIRE_LATE:
     case CASP_WIRE_DOWN:

@@ -59,7 +59,8 @@ typedef enum {
     CASP_WIRE_DOWN, /**< the connection or the server failed */
     CASP_WIRE_DENIED, /**< the service's own bind was refused */
     CASP_WIRE_REPLIED, /**< an error that another server would repeat */
-    CASP_WIRE_PARTIAL, /**< a limit, or a later page failed */
+    CASP_WIRE_PARTIAL, /**< a limit */
+    CASP_WIRE_CUT, /**< a later page failed: another server may do better */
     CASP_WIRE_FULL /**< our own bounds, no fault of a server */
 } casp_wire_e;
 

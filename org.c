@@ -36,6 +36,8 @@
 
 /** After a failed refresh the next try comes sooner than the interval. */
 #define ORG_RETRY_SECONDS 15
+/** What clocks of one machine may differ by, read one after the other. */
+#define ORG_SKEW_SECONDS 60
 /** The entry of the state file that is ours and no directory's. */
 #define ORG_STATE_DN "cn=casproxy-state"
 
@@ -76,6 +78,7 @@ struct casp_org_t {
 
     /* --- the ticking thread's own */
     apr_uint32_t seen;
+    apr_uint32_t next; /* in force where the state file cannot be written */
     apr_time_t ticked;
     apr_finfo_t export;
     int export_problems; /* of the one in force */
@@ -310,7 +313,8 @@ static bool load_state(casp_org_t *org, apr_pool_t *p)
     return true;
 }
 
-static void save_state(casp_org_t *org, apr_pool_t *p,
+/* @return can the others read it? */
+static bool save_state(casp_org_t *org, apr_pool_t *p,
                        const apr_array_header_t *entries,
                        const char *default_nc, apr_time_t read_at)
 {
@@ -320,7 +324,7 @@ static void save_state(casp_org_t *org, apr_pool_t *p,
     apr_status_t rv;
 
     if (!org->state_file)
-        return;
+        return false;
     casp_entry_add(p, mark, "readAt", when, strlen(when));
     if (default_nc)
         casp_entry_add(p, mark, "defaultNamingContext", default_nc,
@@ -332,10 +336,13 @@ static void save_state(casp_org_t *org, apr_pool_t *p,
     if (rv != APR_SUCCESS)
         casp_log(
             CASP_LOG_ERROR, rv,
-            CASPLOGNO(0152) "cannot keep the organisation in %s: a start "
-                      "without the directory will not work; make the folder "
-                      "writable for httpd's user or set CasProxyStateDir",
+            CASPLOGNO(0152) "cannot keep the organisation in %s: every child "
+                      "asks the directory for itself, and a start without it "
+                      "will not work; make the folder writable for httpd's "
+                      "user, and those above it passable, or set "
+                      "CasProxyStateDir",
                 org->state_file);
+    return rv == APR_SUCCESS;
 }
 
 /* The first process that read this state of the export tells its problems. */
@@ -419,7 +426,10 @@ static void load_export(casp_org_t *org, apr_pool_t *p)
 
 /* -------------------------------------------------------------- refreshing */
 
-/* Ask the directory; on any failure the old snapshot stays. */
+/* Ask the directory; on any failure the old snapshot stays.  The others are
+ * called to the state file only where it was written: what lies there would
+ * take them back to an organisation of before.  Where it was not, each asks
+ * for itself. */
 static bool fetch(casp_org_t *org, apr_pool_t *p, apr_time_t now)
 {
     apr_time_t deadline =
@@ -462,7 +472,10 @@ static bool fetch(casp_org_t *org, apr_pool_t *p, apr_time_t now)
         if (usable(t)) {
             tell_read(org, t, true);
             publish(org, t, NULL);
-            save_state(org, p, entries, default_nc, now);
+            bool kept = save_state(org, p, entries, default_nc, now);
+            apr_atomic_set32(&org->shared->lost, !kept);
+            if (kept)
+                org->seen = apr_atomic_inc32(&org->shared->generation) + 1;
             return true;
         }
         casp_topology_unref(t);
@@ -481,34 +494,43 @@ static bool fetch(casp_org_t *org, apr_pool_t *p, apr_time_t now)
     return false;
 }
 
+/* Is this moment still to come?  One further ahead than it can have been set
+ * was left behind by a clock that was set back. */
+static bool ahead(apr_uint32_t moment, apr_uint32_t sec, apr_uint32_t most)
+{
+    apr_int32_t left = (apr_int32_t)(moment - sec);
+
+    return left > 0 && (apr_uint32_t)left <= most + ORG_SKEW_SECONDS;
+}
+
 /* The lease is taken by whoever changes it from a value in the past. */
 static bool take_lease(casp_org_t *org, apr_time_t now)
 {
     apr_uint32_t sec = seconds_of(now);
     apr_uint32_t old = apr_atomic_read32(&org->shared->lease);
-    apr_uint32_t until =
-        sec + (apr_uint32_t)org->settings->timeout_topology + 2;
+    apr_uint32_t term = (apr_uint32_t)org->settings->timeout_topology + 2;
 
-    if ((apr_int32_t)(old - sec) > 0)
+    if (ahead(old, sec, term))
         return false;
-    return apr_atomic_cas32(&org->shared->lease, until, old) == old;
+    return apr_atomic_cas32(&org->shared->lease, sec + term, old) == old;
 }
 
 static void refresh(casp_org_t *org, apr_pool_t *p, apr_time_t now)
 {
     apr_uint32_t sec = seconds_of(now);
-    apr_uint32_t next = apr_atomic_read32(&org->shared->next);
+    apr_uint32_t next = apr_atomic_read32(&org->shared->lost)
+                            ? org->next
+                            : apr_atomic_read32(&org->shared->next);
     apr_uint32_t wait = (apr_uint32_t)org->settings->topology_refresh;
 
-    if ((apr_int32_t)(next - sec) > 0 || !take_lease(org, now))
+    if (ahead(next, sec, wait) || !take_lease(org, now))
         return;
-    if (fetch(org, p, now))
-        org->seen = apr_atomic_inc32(&org->shared->generation) + 1;
-    else if (wait > ORG_RETRY_SECONDS)
+    if (!fetch(org, p, now) && wait > ORG_RETRY_SECONDS)
         wait = ORG_RETRY_SECONDS;
     if (!org->topology && wait > 2)
         wait = 2; /* nothing is known: people wait */
-    apr_atomic_set32(&org->shared->next, seconds_of(apr_time_now()) + wait);
+    org->next = seconds_of(apr_time_now()) + wait;
+    apr_atomic_set32(&org->shared->next, org->next);
     apr_atomic_set32(&org->shared->lease, 0);
 }
 

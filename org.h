@@ -23,7 +23,8 @@ typedef struct {
     volatile apr_uint32_t lease; /**< seconds (low 32 bits of the clock)
                                            until which somebody refreshes */
     volatile apr_uint32_t next; /**< when the next refresh is due */
-    volatile apr_uint32_t lost; /**< an unreadable export was told */
+    volatile apr_uint32_t lost; /**< an unreadable export was told; or the
+                                           state file cannot be written */
     unsigned char key[32]; /**< of verified passwords */
 } casp_org_shared_t;
 

@@ -430,10 +430,19 @@ static bool is_ours(apr_pool_t *p, const char *path)
 static const char *folder_ready(apr_pool_t *p, const char *path)
 {
     apr_finfo_t info;
-    apr_status_t rv = apr_dir_make_recursive(
-        path, APR_FPROT_UREAD | APR_FPROT_UWRITE | APR_FPROT_UEXECUTE, p);
+    const char *folder = path, *slash;
+    apr_status_t rv;
     char text[120];
 
+    /* The folders above it stay root's, and httpd's user has to pass them. */
+    while ((slash = strrchr(folder, '/')) && !slash[1] && slash > folder)
+        folder = apr_pstrmemdup(p, folder, (apr_size_t)(slash - folder));
+    if (slash && slash > folder)
+        apr_dir_make_recursive(apr_pstrmemdup(p, folder,
+                                              (apr_size_t)(slash - folder)),
+                               0x0755, p);
+    rv = apr_dir_make_recursive(
+        path, APR_FPROT_UREAD | APR_FPROT_UWRITE | APR_FPROT_UEXECUTE, p);
     if (rv != APR_SUCCESS)
         return apr_psprintf(p, "cannot make %s: %s", path,
                             apr_strerror(rv, text, sizeof text));

@@ -180,6 +180,33 @@ sub bounded {
     $httpd->stop;
     unharmed($httpd, 'no child was lost');
 }
+# A state folder that httpd's user cannot get to: each child has to know the
+# organisation all the same; and folders above it that are missing are made so
+# that it can.
+for my $case (['shut', 1], ['new', 0]) {
+    my ($name, $shut) = @$case;
+    my $above = lab()->{run} . "/faults-$name";
+    if ($shut) {
+        mkdir $above or die "$above: $!\n";
+        chmod 0700, $above;
+    }
+    my $httpd = httpd("faults-$name", [$dir->lines('slapd')], [@KNOWING,
+        "CasProxyStateDir $above/state"], global => "MaxRequestWorkers 100\n"
+        . "<IfModule !mpm_prefork_module>\n    ServerLimit 16\n"
+        . "    ThreadsPerChild 25\n    StartServers 4\n</IfModule>\n");
+    $httpd->start;
+    ok $httpd->ready('mail', 'ada', 20), "state folder, $name: served";
+    sleep 5; # four children, a tick each
+    my %got;
+    $got{timed($httpd, 'ada')->status}++ for 1 .. 24;
+    is join(' ', %got), '200 24', "state folder, $name: by every child";
+    is scalar(() = $httpd->log =~ /CP0152/g) > 0, $shut == 1,
+        "state folder, $name: and told where it cannot be kept";
+    is scalar(() = glob "$above/state/organisation-*.ldif"), 1 - $shut,
+        "state folder, $name: kept where it can be";
+    $httpd->stop;
+    unharmed($httpd, "state folder, $name: no child was lost");
+}
 {   # the second directory
     my $httpd = httpd('faults-over', [$dir->lines('refused', 'hung',
         'slapd')], \@KNOWING);

@@ -27,7 +27,7 @@ static void must(bool promise)
 
 static void check_name(const char *name, apr_size_t len, casp_key_e kind)
 {
-    if (kind == CASP_KEY_SID) {
+    if (kind == CASP_KEY_ACCOUNT) {
         const unsigned char *sid = (const unsigned char *)name;
         must(len >= 12 && len <= 68 && sid[0] == 1);
         must(len == 8 + 4 * (apr_size_t)sid[1]);

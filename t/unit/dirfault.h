@@ -142,9 +142,10 @@ static void dirfault_entry(dirfault_conn_t *c, ber_int_t id, unsigned n)
     char bytes[] = {'a', '\0', 'b'};
     struct berval binary = {sizeof(bytes), bytes};
     BerElement *ber = ber_alloc_t(LBER_USE_DER);
-    ber_printf(ber, "{it{s{{s[s]}{s[ss]}{s[O]}}}}", id,
+    ber_printf(ber, "{it{s{{s[s]}{s[ss]}{s[O]}{s[s]}}}}", id,
                (ber_tag_t)LDAP_RES_SEARCH_ENTRY, dn, "cn", cn,
-               "member;range=0-1", "m0", "m1", "objectGUID;binary", &binary);
+               "member;range=0-1", "m0", "m1", "objectGUID;binary", &binary,
+               "objectClass", "msExchExchangeServer");
     dirfault_send(c, ber);
 }
 

@@ -271,7 +271,7 @@ static void sids(void **state)
         const char *sid = read_it(message, strlen(message), &kind, &n);
         assert_true(!sid == !all[i].len);
         if (sid) {
-            assert_int_equal(kind, CASP_KEY_SID);
+            assert_int_equal(kind, CASP_KEY_ACCOUNT);
             assert_int_equal(n, all[i].len);
             assert_memory_equal(sid, all[i].sid, n);
         }

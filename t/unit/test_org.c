@@ -2,7 +2,8 @@
 
 /*
  * The organisation room on an export: reading, swapping, keeping what was
- * known.  (On a live directory it is tested on the wire.)
+ * known.  On a live directory: what children tell each other; the rest is
+ * tested on the wire.
  */
 
 #include <setjmp.h>
@@ -11,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <utime.h>
 
@@ -20,6 +23,7 @@
 #include <apr_general.h>
 #include <apr_strings.h>
 
+#include "dirfault.h"
 #include "org.h"
 
 static apr_pool_t *pool;
@@ -257,6 +261,174 @@ static void stopping_is_idempotent(void **state)
     apr_pool_destroy(p);
 }
 
+/* ---------------------------------------------------- a live directory */
+
+static casp_settings_t *live_settings(const dirfault_t *f)
+{
+    casp_settings_t *s = casp_settings_create(pool);
+
+    s->directory = apr_array_make(pool, 1, sizeof(const char *));
+    APR_ARRAY_PUSH(s->directory, const char *) =
+        apr_psprintf(pool, "ldap://127.0.0.1:%d", f->port);
+    s->directory_tls = CASP_TLS_OFF;
+    s->directory_bind = CASP_BIND_SIMPLE;
+    s->bind_name = DIRFAULT_SERVICE;
+    s->state_dir = dir;
+    return casp_settings_complete(pool, s, dir);
+}
+
+static casp_org_t *live(apr_pool_t *p, const dirfault_t *f,
+                        casp_org_shared_t *shared)
+{
+    casp_org_t *org;
+
+    assert_null(casp_org_create(p, live_settings(f), "secret", &org));
+    assert_int_equal(casp_org_start(org, p, NULL, shared), APR_SUCCESS);
+    return org;
+}
+
+/* A full disk, for this process: root's too. */
+static void disk_full(bool full)
+{
+    struct rlimit limit;
+
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = full ? 0 : limit.rlim_max;
+    setrlimit(RLIMIT_FSIZE, &limit);
+}
+
+static void no_state_left(void)
+{
+    assert_int_equal(system(apr_pstrcat(pool, "rm -f ", dir, "/*", NULL)), 0);
+}
+
+/* Two children of one server.  What one has read reaches the other by the
+ * state file; where that cannot be written, the other asks for itself. */
+static void each_asks_where_no_state_is_kept(void **state)
+{
+    dirfault_t *f = dirfault_start(FAULT_NONE, 0);
+    casp_org_shared_t shared;
+    apr_time_t now = apr_time_now();
+    apr_pool_t *p;
+    int was, is[6];
+
+    (void)state;
+    apr_pool_create(&p, pool);
+    memset(&shared, 0, sizeof shared);
+    SET(f->entries, 1);
+    casp_org_t *a = live(p, f, &shared), *b = live(p, f, &shared);
+    casp_org_tick(a, now);
+    casp_org_tick(b, now);
+    assert_int_equal(servers(a), 1);
+    assert_int_equal(servers(b), 1);
+    was = (int)GET(f->searches);
+    assert_int_equal(was, 1); /* the other has read the file */
+
+    SET(f->entries, 2);
+    disk_full(true);
+    shared.next = 0;
+    casp_org_tick(a, now + apr_time_from_sec(2));
+    casp_org_tick(b, now + apr_time_from_sec(2));
+    is[0] = servers(a);
+    is[1] = servers(b);
+    casp_org_tick(a, now + apr_time_from_sec(4));
+    casp_org_tick(b, now + apr_time_from_sec(4));
+    is[2] = servers(a); /* and it stays */
+    is[3] = servers(b);
+    is[4] = (int)GET(f->searches);
+    /* a child that begins now finds the old file only */
+    casp_org_t *c = live(p, f, &shared);
+    casp_org_tick(c, now);
+    is[5] = servers(c);
+    disk_full(false);
+    assert_int_equal(is[0], 2);
+    assert_int_equal(is[1], 2);
+    assert_int_equal(is[2], 2);
+    assert_int_equal(is[3], 2);
+    assert_int_equal(is[4], 3);
+    assert_int_equal(is[5], 2);
+
+    /* there is room again */
+    SET(f->entries, 1);
+    now += apr_time_from_sec(310);
+    casp_org_tick(a, now);
+    shared.next = (apr_uint32_t)apr_time_sec(now) + 300;
+    was = (int)GET(f->searches);
+    casp_org_tick(b, now + apr_time_from_sec(2));
+    casp_org_tick(c, now + apr_time_from_sec(2));
+    assert_int_equal(servers(a), 1);
+    assert_int_equal(servers(b), 1);
+    assert_int_equal(servers(c), 1);
+    assert_int_equal(GET(f->searches), was);
+    apr_pool_destroy(p);
+    dirfault_end(f);
+    no_state_left();
+}
+
+/* The first start on a full disk: nobody has a file to read. */
+static void a_first_start_needs_no_state(void **state)
+{
+    dirfault_t *f = dirfault_start(FAULT_NONE, 0);
+    casp_org_shared_t shared;
+    apr_time_t now = apr_time_now();
+    apr_pool_t *p;
+
+    (void)state;
+    apr_pool_create(&p, pool);
+    memset(&shared, 0, sizeof shared);
+    SET(f->entries, 1);
+    casp_org_t *a = live(p, f, &shared), *b = live(p, f, &shared);
+    disk_full(true);
+    casp_org_tick(a, now);
+    casp_org_tick(b, now);
+    int of_a = servers(a), of_b = servers(b);
+    disk_full(false);
+    assert_int_equal(of_a, 1);
+    assert_int_equal(of_b, 1);
+    apr_pool_destroy(p);
+    dirfault_end(f);
+    no_state_left();
+}
+
+/* Ten hours back, and the next refresh is not ten hours away. */
+static void a_clock_set_back_stops_no_refresh(void **state)
+{
+    dirfault_t *f = dirfault_start(FAULT_NONE, 0);
+    casp_org_shared_t shared;
+    apr_time_t now = apr_time_now();
+    apr_pool_t *p;
+
+    (void)state;
+    apr_pool_create(&p, pool);
+    memset(&shared, 0, sizeof shared);
+    SET(f->entries, 1);
+    casp_org_t *a = live(p, f, &shared);
+    casp_org_tick(a, now);
+    assert_int_equal(servers(a), 1);
+    SET(f->entries, 2);
+    casp_org_tick(a, now + apr_time_from_sec(5)); /* not due yet */
+    assert_int_equal(servers(a), 1);
+    shared.next += 36000; /* as the clock before set it */
+    casp_org_tick(a, now + apr_time_from_sec(10));
+    assert_int_equal(servers(a), 2);
+    /* and a lease of the future is nobody's */
+    SET(f->entries, 3);
+    shared.next = 0;
+    shared.lease = (apr_uint32_t)apr_time_sec(now) + 36000;
+    casp_org_tick(a, now + apr_time_from_sec(15));
+    assert_int_equal(servers(a), 3);
+    /* one of these seconds is somebody's */
+    SET(f->entries, 1);
+    shared.next = 0;
+    shared.lease = (apr_uint32_t)apr_time_sec(now) + 50;
+    casp_org_tick(a, now + apr_time_from_sec(20));
+    assert_int_equal(servers(a), 3);
+    apr_pool_destroy(p);
+    dirfault_end(f);
+    no_state_left();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +440,9 @@ int main(void)
         cmocka_unit_test(an_export_judges_no_password),
         cmocka_unit_test(keys_tell_directories_apart),
         cmocka_unit_test(stopping_is_idempotent),
+        cmocka_unit_test(each_asks_where_no_state_is_kept),
+        cmocka_unit_test(a_first_start_needs_no_state),
+        cmocka_unit_test(a_clock_set_back_stops_no_refresh),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
