@@ -312,6 +312,10 @@ int casp_backend_handler(request_rec *r, casp_request_t *rq)
         rc = run(r, rq);
         if (rq->after == CASP_AFTER_INSTEAD || rq->trouble)
             break;
+        /* ProxyErrorOverride passes the map filter by, which would have led
+         * to the logon page and taken the cookies away. */
+        if (rq->signed_out && r->headers_out != before && rc >= 400)
+            return casp_answer_error(r, rq, "backend-error", rc);
         if (r->headers_out != before
             && (rc == HTTP_SERVICE_UNAVAILABLE
                 || rc == HTTP_INTERNAL_SERVER_ERROR)) {

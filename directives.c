@@ -590,7 +590,8 @@ const casp_directive_t casp_directives[] = {
         "the protocols that may be reached: OWA ECP EAS EWS "
         "Autodiscover OAB RPC MAPI UM Legacy PowerShell POP3 IMAP4 SMTP"),
     ROW("CasProxyUrlPolicy", SERVER, 1, 1, "Enforce|Log|Off", "Enforce",
-        url_policy, "what happens to URLs that say two things at once"),
+        url_policy,
+        "what happens to URLs that have the shape of a known attack"),
     ROW("CasProxyAuth", LOCATION, 1, 5,
         "[Forms] [Negotiate] [NTLM] [Basic] | None",
         "Forms for OWA, ECP and the legacy paths, Basic (and Negotiate with "

@@ -15,7 +15,7 @@
 #include <apr_strings.h>
 
 /* Names that Exchange servers use among themselves; a star at the end stands
- * for any more.  X-Forwarded-* is not here: mod_proxy writes it anew. */
+ * for any more.  What tells of a proxy stands below: mapping.c writes it anew. */
 static const char *const forged_headers[] = {
     "X-OWA-Proxy*",
     "X-OWA-ExplicitLogonUser",
@@ -95,6 +95,13 @@ bool casp_protocol_forged_header(const char *name)
     return matches_any(forged_headers,
                        sizeof(forged_headers) / sizeof(forged_headers[0]),
                        name, strlen(name));
+}
+
+bool casp_protocol_forwarded_header(const char *name)
+{
+    static const char *const names[] = {"X-Forwarded-*", "Forwarded"};
+    return matches_any(names, sizeof(names) / sizeof(names[0]), name,
+                       strlen(name));
 }
 
 static bool forged_cookie(const char *name, apr_size_t len)

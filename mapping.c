@@ -31,8 +31,7 @@ static int drop_forged(void *baton, const char *name, const char *value)
 {
     (void)value;
     if (casp_protocol_forged_header(name)
-        || !ap_cstr_casecmpn(name, "X-Forwarded-", 12)
-        || !ap_cstr_casecmp(name, "Forwarded"))
+        || casp_protocol_forwarded_header(name))
         APR_ARRAY_PUSH((apr_array_header_t *)baton, const char *) = name;
     return 1;
 }

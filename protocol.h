@@ -63,6 +63,8 @@ bool casp_protocol_webdav(const char *method);
 /** Is this a request header that only Exchange servers may send, to be
  *  stripped from every client request (6.6 of the behaviour notes)? */
 bool casp_protocol_forged_header(const char *name);
+/** Does this one tell of a proxy in front (X-Forwarded-For and its kin)? */
+bool casp_protocol_forwarded_header(const char *name);
 /** Likewise a cookie's name. */
 bool casp_protocol_forged_cookie(const char *name);
 /** A Cookie header without those; the same pointer where none is there, NULL

@@ -54,17 +54,29 @@ static bool is_rewritten(request_rec *r)
     return strcmp(sent, judged) != 0;
 }
 
+/* An absolute request target beats the Host header where its scheme is the
+ * connection's; where it is not, httpd chose this virtual host by the header.
+ */
+static const char *target_host(request_rec *r)
+{
+    const char *scheme = r->parsed_uri.scheme;
+
+    return scheme && !ap_cstr_casecmp(scheme, ap_http_scheme(r))
+               ? r->parsed_uri.hostinfo
+               : NULL;
+}
+
 static void fill_ask(request_rec *r, casp_request_t *rq)
 {
     const char *host = apr_table_get(r->headers_in, "Host");
+    const char *named = target_host(r);
 
     rq->ask.method = r->method;
     rq->ask.target = r->unparsed_uri;
-    /* an absolute request target beats the header, as httpd has it */
-    rq->ask.host = r->parsed_uri.hostinfo ? r->parsed_uri.hostinfo
-                   : host                 ? host
-                   : r->hostname          ? r->hostname
-                                          : r->server->server_hostname;
+    rq->ask.host = named         ? named
+                   : host        ? host
+                   : r->hostname ? r->hostname
+                                 : r->server->server_hostname;
     rq->ask.https = is_https(r, rq->vhost->settings);
     rq->ask.rewritten = is_rewritten(r);
     rq->ask.headers = r->headers_in;

@@ -139,6 +139,14 @@ for my $case (['ada', '/owa/logoff.owa'], ['ada', '/owa/auth/logoff.aspx?Cmd=log
     my $r = ask('forms', '/owa/logoff.owa');
     is $r->status, 302, 'sign-out without a session';
     like $r->header('Location'), qr/reason=1$/, 'is one all the same';
+    for my $status (404, 500) { # the backend knows no such page
+        my $session = jar(log_on('forms-over', 'ada'));
+        $r = ask('forms-over', "/owa/logoff.owa?sim=$status", with($session));
+        is $r->status, 302, "ProxyErrorOverride, $status: signed out";
+        like $r->header('Location') // '', qr/reason=1$/,
+            "ProxyErrorOverride, $status: the logon page";
+        ok expired($r, 'cadata'), "ProxyErrorOverride, $status: no cookie";
+    }
     my $one = jar(log_on('forms', 'ada'));
     my $two = jar(log_on('forms', 'ada'));
     ask('forms', '/owa/logoff.owa', with($one));

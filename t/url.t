@@ -111,6 +111,14 @@ ok raw("GET /owa/ HTTP/1.1\r\nHost: clear.contoso.test\r\n"
     is $got && $got->header('X-Forwarded-Host'), 'clear.contoso.test',
         'beats the Host header';
     is $got && $got->{target}, '/owa/', 'and goes on as a path';
+    # httpd goes by the header where the scheme is not the connection's
+    $mark = mark();
+    raw("GET https://elsewhere.test/owa/ HTTP/1.1\r\n"
+        . "Host: clear.contoso.test\r\nAuthorization: " . basic('ada')
+        . "\r\nConnection: close\r\n\r\n");
+    ($got) = requests($mark);
+    is $got && $got->header('X-Forwarded-Host'), 'clear.contoso.test',
+        'but not one of another scheme';
 }
 
 # --------------------------------------------------- headers nobody may say
@@ -122,7 +130,8 @@ my @forged = ('X-OWA-ProxySid: S-1-5-18', 'X-OWA-ProxyUri: x',
     'X-vDirObjectId: 1', 'X-TargetDatabase: 1', 'X-FeToBeTimeout: 1',
     'X-Rps-CAT: x', 'msExchProxyUri: x', 'msExchBoo: x', 'X-BEResource: x',
     'X-BackEndCookie: x', 'Front-End-Https: on', 'X-Forwarded-For: 1.2.3.4',
-    'X-Forwarded-Proto: gopher', 'X-Forwarded-Host: evil.test');
+    'X-Forwarded-Proto: gopher', 'X-Forwarded-Host: evil.test',
+    'X_Forwarded_For: 1.2.3.4', 'X-Forwarded_Proto: gopher');
 {
     my $mark = mark();
     my $r = ask('mail', '/owa/', user => 'ada', headers => [@forged,

@@ -136,6 +136,7 @@ sub by_form {
         ['forms-nosso', ['CasProxySSO Off', $silent]],
         ['forms-2fa', ['CasProxySSO TwoFactor', $silent]],
         ['forms-preauth', ['CasProxySSO PreAuth', $silent]],
+        ['forms-over', [], vhost => ['ProxyErrorOverride On']],
         ['forms-legacy', ['CasProxyPublish Legacy']],
         ['forms-denied', [], vhost => ['<Location />',
             '    Require user CONTOSO\\\\ada', '</Location>']]);

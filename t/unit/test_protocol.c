@@ -485,6 +485,13 @@ static void forged_names(void **state)
     for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++) {
         assert_false(casp_protocol_forged_header(fine[i]));
     }
+    /* "_" and "-" are one to IIS's server variables, in these too */
+    assert_true(casp_protocol_forwarded_header("X-Forwarded-For"));
+    assert_true(casp_protocol_forwarded_header("X_Forwarded_For"));
+    assert_true(casp_protocol_forwarded_header("x-forwarded_PROTO"));
+    assert_true(casp_protocol_forwarded_header("Forwarded"));
+    assert_false(casp_protocol_forwarded_header("Forwarded-By"));
+    assert_false(casp_protocol_forwarded_header("X-Forward"));
     assert_true(casp_protocol_forged_cookie("X-BEResource"));
     assert_true(casp_protocol_forged_cookie("x-anonresource-backend"));
     assert_true(casp_protocol_forged_cookie("SecurityToken"));
