@@ -175,6 +175,41 @@ static const char *service_host(request_rec *r, casp_request_t *rq)
                  : host;
 }
 
+/* AD takes an old password for an hour after a change (its own default), and
+ * so would a bind; a backend that asks for NTLM does not. */
+static bool changed_lately(request_rec *r, casp_request_t *rq)
+{
+    const apr_time_t since_1601 = apr_time_from_sec(APR_INT64_C(11644473600));
+    const casp_mailbox_t *fresh =
+        casp_org_read_anew(rq->vhost->org, r->pool, rq->own);
+
+    return fresh && fresh->password_set
+           && fresh->password_set / 10 - since_1601
+                  > apr_time_now() - apr_time_from_sec(3600);
+}
+
+/* Is the password that the directory took a moment ago still the user's? */
+static bool password_holds(request_rec *r, casp_request_t *rq)
+{
+    const char *why = NULL;
+    casp_pw_e pw;
+
+    if (!rq->claim.password)
+        return true;
+    pw = casp_org_check_password_anew(rq->vhost->org, r->pool, rq->own,
+                                      rq->claim.password,
+                                      rq->claim.password_len, &why);
+    return pw == CASP_PW_UNAVAILABLE
+           || (pw == CASP_PW_OK && !changed_lately(r, rq));
+}
+
+/* The backend, or the KDC, does not take it. */
+static const char *refused_password(request_rec *r, casp_request_t *rq)
+{
+    return password_holds(r, rq) ? "backend-logon-refused"
+                                 : "password-changed";
+}
+
 static int trouble(request_rec *r, casp_request_t *rq, const char *reason,
                    const char *why)
 {
@@ -194,8 +229,9 @@ static int gss_trouble(request_rec *r, casp_request_t *rq, casp_gss_e rc,
     return trouble(r, rq,
                    rc == CASP_GSS_UNAVAILABLE ? "backend-kdc-unavailable"
                    : rc == CASP_GSS_MISSING   ? "backend-auth-missing"
-                   : rq->login == CASP_LOGIN_DELEGATE
-                       ? "double-hop"
+                   : rq->login == CASP_LOGIN_DELEGATE ? "double-hop"
+                   : rq->login == CASP_LOGIN_KERBEROS
+                       ? refused_password(r, rq)
                        : "backend-logon-refused",
                    why);
 }
@@ -539,7 +575,7 @@ static int log_on(request_rec *r, casp_request_t *rq, proxy_server_conf *conf,
         casp_runtime_count(CASP_COUNT_HANDSHAKES);
         return OK;
     case CASP_BACKFORM_REFUSED:
-        return trouble(r, rq, "backend-logon-refused",
+        return trouble(r, rq, refused_password(r, rq),
                        "its form does not take the password");
     default:
         return trouble(r, rq, "backend-logon-refused",
@@ -690,34 +726,6 @@ static casp_after_e judge_cookies(request_rec *r, casp_request_t *rq)
         return CASP_AFTER_AGAIN;
     trouble(r, rq, "backend-session-over", "its session has ended");
     return CASP_AFTER_INSTEAD;
-}
-
-/* AD takes an old password for an hour after a change (its own default), and
- * so would a bind; a backend that asks for NTLM does not. */
-static bool changed_lately(request_rec *r, casp_request_t *rq)
-{
-    const apr_time_t since_1601 = apr_time_from_sec(APR_INT64_C(11644473600));
-    const casp_mailbox_t *fresh =
-        casp_org_read_anew(rq->vhost->org, r->pool, rq->own);
-
-    return fresh && fresh->password_set
-           && fresh->password_set / 10 - since_1601
-                  > apr_time_now() - apr_time_from_sec(3600);
-}
-
-/* Is the password that the directory took a moment ago still the user's? */
-static bool password_holds(request_rec *r, casp_request_t *rq)
-{
-    const char *why = NULL;
-    casp_pw_e pw;
-
-    if (!rq->claim.password)
-        return true;
-    pw = casp_org_check_password_anew(rq->vhost->org, r->pool, rq->own,
-                                      rq->claim.password,
-                                      rq->claim.password_len, &why);
-    return pw == CASP_PW_UNAVAILABLE
-           || (pw == CASP_PW_OK && !changed_lately(r, rq));
 }
 
 static casp_after_e judge_refusal(request_rec *r, casp_request_t *rq)

@@ -375,6 +375,16 @@ static int by_link(request_rec *r, casp_request_t *rq)
     return rc;
 }
 
+/* Whoever comes with credentials of another kind is another person, as far as
+ * this connection is concerned: where only Basic is taken, too. */
+void casp_integrated_part(request_rec *r)
+{
+    link_t *l = link_of(r, false);
+
+    if (l && l->known && apr_table_get(r->headers_in, "Authorization"))
+        drop_link(l);
+}
+
 int casp_integrated_identify(request_rec *r, casp_request_t *rq)
 {
     const char *header = apr_table_get(r->headers_in, "Authorization");
@@ -382,15 +392,9 @@ int casp_integrated_identify(request_rec *r, casp_request_t *rq)
     const void *token;
     apr_size_t len = 0;
     casp_token_e kind;
-    link_t *l;
 
     if (!header)
         return by_link(r, rq);
-    /* Whoever comes with credentials of another kind is another person, as
-     * far as this connection is concerned. */
-    l = link_of(r, false);
-    if (l && l->known)
-        drop_link(l);
     token = casp_token_of_header(r->pool, header, &len, &negotiate);
     if (!token) {
         if (!ap_cstr_casecmpn(header, "Negotiate", 9)

@@ -104,8 +104,10 @@ static const casp_login_rule_t rules[] = {
       "No password but a keytab, and anything integrated allowed." },
     { AUTO, KEYTAB | UNKNOWN, 0, L(DELEGATE), "target-unknown",
       "No password but a keytab, and AD does not say what is allowed." },
-    { AUTO, OTHERS, 0, L(PASS), "other-module",
+    { AUTO, OTHERS | TLS, 0, L(PASS), "other-module",
       "Another module's user: the header that it has judged, if any." },
+    { AUTO, OTHERS, 0, L(IMPOSSIBLE), "backend-plain-http",
+      "The same by plain http: a password in it is not sent in clear." },
     { ANY, 0, 0, L(IMPOSSIBLE), "double-hop",
       "No password, and no delegation that the target would take." },
 };

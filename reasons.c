@@ -166,7 +166,8 @@ static const casp_reason_t reasons[] = {
     { "backend-plain-http", 503,
       "The backend is reached by plain http and takes Basic or a form only: "
       "no password is sent there. Give it an https InternalURL, or allow "
-      "Windows integrated authentication there." },
+      "Windows integrated authentication there; with CasProxyAuth None that "
+      "takes a CasProxyKeytab, too." },
     { "backend-uses-forms", 503,
       "The backend answers with a logon page of its own where its directory "
       "in AD says no forms: switch forms authentication off there, or write "

@@ -416,6 +416,7 @@ int casp_request_identify(request_rec *r, casp_request_t *rq)
         return OK;
     if (casp_request_gate(r, rq))
         return casp_answer_send(r, rq);
+    casp_integrated_part(r);
     if (rq->schemes & (CASP_SCHEME_NEGOTIATE | CASP_SCHEME_NTLM)) {
         rc = casp_integrated_identify(r, rq);
         if (rc != DECLINED)

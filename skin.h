@@ -265,6 +265,8 @@ void casp_forms_tell_backend(request_rec *r, casp_request_t *rq);
  * @return OK: known; DONE: answered; DECLINED: it brings neither
  */
 int casp_integrated_identify(request_rec *r, casp_request_t *rq);
+/** A request that brings credentials ends what an earlier one proved. */
+void casp_integrated_part(request_rec *r);
 /** The schemes that a 401 offers, Negotiate before NTLM before Basic. */
 void casp_integrated_offer(request_rec *r, casp_request_t *rq);
 /** In a child: acceptors, verifiers and ticket caches of every vhost. */

@@ -690,6 +690,31 @@ for my $case (
     whose(at('quick', '/owa/', with(jar(on('quick', 'load40',
         password => $new)))), 'load40', 'the new password, by form');
     $set->($_, lab()->{password}) for 'load40', 'load41', 'load42';
+
+    # changed a moment ago, which this front's caches do not know yet
+    my @late = ('load43', 'load44', 'load45');
+    my $tell = sub {
+        my ($user, $password) = @_;
+        $set->($user, $password);
+        CaspBackFronts::sim($odd, $_, "password?CONTOSO%5C$user=$password")
+            for 'BER-CAS1', 'BER-CAS2';
+    };
+    @session = with(jar(on('forms10', 'load45')));
+    whose(at('forms10', '/owa/', user => $_), $_, 'by a form behind')
+        for @late;
+    $tell->($_, $new) for @late;
+    CaspBackFronts::sim($odd, $_, 'forget') for 'BER-CAS1', 'BER-CAS2';
+    is at('forms10', '/owa/', user => 'load43')->status, 401,
+        'a form behind that does not take the old password: 401';
+    $r = at('forms10', '/owa/', @session);
+    is $r->status, 302, 'and the session is over';
+    like $r->header('Location') // '', qr/logon\.aspx\?.*reason=4$/,
+        'for the password has changed';
+    is at('kerberos', '/owa/', user => 'load44')->status, 401,
+        'a KDC that does not take the old password: 401';
+    whose(at('forms10', '/owa/', user => 'load43', password => $new),
+        'load43', 'the new password, by a form behind');
+    $tell->($_, lab()->{password}) for @late;
 }
 
 my @errors = $httpd->errors(qr/AH01102|AH01110|AH01114|AH01097|AH00898/);

@@ -239,6 +239,18 @@ sub of_the_connection {
     return;
 }
 
+# Where NTLM is not offered a password is another person's all the same.
+sub parted {
+    my $wire = CaspWire->new;
+    is user_of($wire->log_on('clear-part', '/owa/', 'CONTOSO\\ada')),
+        'CONTOSO\\ada', "ada's connection, to OWA";
+    is user_of($wire->ask('clear-part', '/EWS/Exchange.asmx',
+        authorization => basic('bert'))), 'CONTOSO\\bert',
+        'bert on it, where only Basic is taken';
+    is known($wire, 'clear-part'), 401, 'and ada is gone with that';
+    return;
+}
+
 # Messages of several handshakes, in the order that is asked for.
 sub crossed {
     my ($how, $front) = @_;
@@ -400,6 +412,7 @@ sub all_of_it {
 }
 
 all_of_it('Directory', 'in-dir', 'clear-dir');
+parted();
 SKIP: {
     need_winbind(1);
     all_of_it('Winbind', 'in', 'clear-in');

@@ -203,7 +203,10 @@ sub doors {
         ['clear-in', [$all, $keytab, $clear], ['RemoteIPHeader X-Forwarded-For',
             'RemoteIPInternalProxy 127.0.0.1'], plain => 1],
         ['clear-in2', [$all, $keytab, $clear], [], plain => 1],
-        ['clear-dir', [$all, $keytab, $clear, $directory], [], plain => 1]);
+        ['clear-dir', [$all, $keytab, $clear, $directory], [], plain => 1],
+        ['clear-part', ['CasProxyAuth NTLM', $clear, $directory],
+            ['<Location /EWS>', '    CasProxyAuth Basic', '</Location>'],
+            plain => 1]);
 }
 
 # The hosts that a Kerberos ticket is for.

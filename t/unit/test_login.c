@@ -148,6 +148,11 @@ static const struct {
     {W(AUTO), BY(OTHER), P(OWA), IWA, TLS, L(PASS), "other-module"},
     {W(AUTO), BY(OTHER), P(RPC), BASIC, TLS | KEYTAB, L(PASS), "other-module"},
     {W(BASIC), BY(OTHER), P(OWA), BASIC, TLS, L(PASS), "configured"},
+    {W(BASIC), BY(OTHER), P(OWA), BASIC, 0, L(PASS), "configured"},
+    {W(AUTO), BY(OTHER), P(OWA), BASIC, 0, L(IMPOSSIBLE),
+     "backend-plain-http"},
+    {W(AUTO), BY(OTHER), P(LEGACY), BASIC | IWA, OLD, L(IMPOSSIBLE),
+     "backend-plain-http"},
 };
 
 static casp_login_ask_t make(casp_backend_auth_e wanted, casp_by_e by,
@@ -203,6 +208,8 @@ static void check(const casp_login_ask_t *ask, casp_login_e login,
     assert_true(!by_password || has_password(ask->by));
     assert_true(login != CASP_LOGIN_DELEGATE || ask->keytab);
     assert_true(login != CASP_LOGIN_PASS || ask->by == CASP_BY_OTHER);
+    assert_true(login != CASP_LOGIN_PASS || ask->https
+                || ask->wanted == CASP_BACKENDAUTH_BASIC);
     /* in clear only to 2003, and only where that is said aloud */
     if (login == CASP_LOGIN_BASIC && !ask->https) {
         assert_true(ask->legacy && ask->wanted == CASP_BACKENDAUTH_BASIC);

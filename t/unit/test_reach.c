@@ -92,6 +92,9 @@ static void logins_fit_target_and_user(void **state)
         /* a map that leads to plain http: no password goes there */
         {"CasProxyBackendMap ham-ex10.contoso.test http://127.0.0.1:81",
          "CONTOSO\\h10", "/owa/", BASIC, "HAM-EX10", "", "backend-plain-http"},
+        {"CasProxyBackendMap ham-ex10.contoso.test http://127.0.0.1:81",
+         "CONTOSO\\h10", "/owa/", CASP_BY_OTHER, "HAM-EX10", "",
+         "backend-plain-http"},
         {"CasProxyBackendMap ham-ex10.contoso.test https://127.0.0.1:81",
          "CONTOSO\\h10", "/owa/", BASIC, "HAM-EX10", "basic",
          "target-takes-basic"},
