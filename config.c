@@ -402,7 +402,7 @@ int casp_config_check(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp,
         tell(v, APLOG_WARNING, warnings);
         if (errors->nelts)
             rc = HTTP_INTERNAL_SERVER_ERROR;
-        else
+        else if (!vhost->mail_only)
             casp_sizing_check(ptemp, v, set);
     }
     if (rc == OK && used)

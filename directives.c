@@ -397,8 +397,15 @@ static SETTER(backend_map)
 {
     const char *host = NULL, *url = mail_url(p, argv[1]);
     const char *wrong = casp_value_host(p, argv[0], &host);
-    if (!wrong && !url) {
-        wrong = casp_value_url(p, argv[1], &url);
+    if (!wrong && !url && casp_value_url(p, argv[1], &url)) {
+        wrong =
+            apr_psprintf(p,
+                         "%s is no address of a server; write scheme, "
+                         "host and port, as in https://10.0.0.11:443, or "
+                         "for a mail proxy imap://, pop3:// or smtp:// "
+                         "(in plain text; a tunnel for TLS)",
+                         strchr(argv[1], '@') ? "a URL with a user name in it"
+                                              : casp_value_show(p, argv[1]));
     }
     if (!wrong && strchr(strstr(url, "://") + 3, '/')) {
         wrong = "the URL ends behind its port; the path comes from the "

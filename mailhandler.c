@@ -94,8 +94,8 @@ static void make_used(server_rec *main, server_rec *s)
 {
     for (server_rec *v = s ? s : main; v; v = v->next) {
         casp_vhost_t *vhost = casp_vhost_of(v);
-        if (vhost->set->directory)
-            vhost->used = true;
+        if (vhost->set->directory && !vhost->used)
+            vhost->used = vhost->mail_only = true;
         if (s && s != main)
             break;
     }

@@ -466,7 +466,8 @@ const char *casp_acceptor_create(apr_pool_t *p, const char *keytab,
         return apr_psprintf(p,
                             "%s cannot be used (%s); it must be a keytab that "
                             "httpd's user may read, with a key of HTTP/ and "
-                            "this front's name",
+                            "this front's name; that user must be able to "
+                            "read krb5.conf (KRB5_CONFIG), too",
                             keytab, text);
     }
     apr_pool_cleanup_register(p, a, acceptor_end, apr_pool_cleanup_null);

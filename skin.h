@@ -42,6 +42,7 @@ typedef struct casp_request_t casp_request_t;
 typedef struct {
     casp_settings_t *set; /**< as the directives left it; merged */
     bool used; /**< CasProxy is not Off somewhere in here */
+    bool mail_only; /**< used, and by a mail proxy alone */
 
     /* --- from here on made by post_config, then read-only */
     casp_settings_t *settings; /**< complete; NULL where unused */

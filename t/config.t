@@ -441,6 +441,16 @@ accepted('no mod_proxy, and off', ['CasProxy Off'],
     ok !$httpd->pid || !CaspLab::is_ours($httpd->pid, $httpd->{dir}),
         'and it is gone';
 }
+# What docs/mail.md prints: no web is served there, so that nothing is cut off.
+{
+    my $httpd = CaspHttpd->new('mailonly', undef, plain => 1, global => join
+        '', map {"$_\n"} @directory, '<Location /mail-auth>',
+        'SetHandler casproxy-mail-auth', 'Require local', '</Location>');
+    my ($code, $text) = $httpd->test;
+    is $code, 0, 'a server for a mail proxy alone' or diag $text;
+    unlike $text, qr/CP0820/, 'is not told what the web would need'
+        or diag $text;
+}
 # The sample of the documents.
 SKIP: {
     my $sample = "$CaspLab::TOP/docs/sample-vhost.conf";

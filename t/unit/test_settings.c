@@ -137,7 +137,7 @@ static const struct {
     {"CasProxyBackendHosts a/b", "*.example.com"},
     {"CasProxyBackendMap x:443 https://y", "without scheme and port"},
     {"CasProxyBackendMap x y", "https://"},
-    {"CasProxyBackendMap x imaps://y", "https://"},
+    {"CasProxyBackendMap x imaps://y", "imap://, pop3://"},
     {"CasProxyBackendMap x imap://", "https://"},
     {"CasProxyBackendMap x imap://u:hunter2@y", "user name"},
     {"CasProxyBackendMap x imap://y/INBOX", "path comes from"},
