@@ -626,7 +626,7 @@ sub forwarder {
     my @far = ("CasProxyDirectory ldaps://$ad->{AD_ADDRESS}:$port",
         "CasProxyDirectoryBind $ad->{AD_BIND} file:$ad->{AD_PASSWORD_FILE}",
         'CasProxyDirectoryCAFile ' . lab()->{run} . '/ca/ca.pem',
-        'CasProxyDirectoryTimeout connect=1 search=1 topology=4');
+        'CasProxyDirectoryTimeout connect=4 search=4 topology=10');
     my $httpd = CaspHttpd->new('ntlm', sub {
         my ($to) = @_;
         my @lines = ('CasProxyBackendAuth None', 'CasProxyRequireTLS Off',
@@ -662,8 +662,9 @@ sub forwarder {
 
     {   # A password that is changed ends what the old one has proved.
         my $wire = CaspWire->new(@ask);
-        is user_of($wire->log_on('clear-far', '/owa/', 'CONTOSO\\load48')),
-            'CONTOSO\\load48', 'before the password is changed';
+        my $first = $wire->log_on('clear-far', '/owa/', 'CONTOSO\\load48');
+        is user_of($first), 'CONTOSO\\load48', 'before the password is changed'
+            or diag join ' ', $first->status, $first->decision, $httpd->log;
         is known($wire, 'clear-far'), 'CONTOSO\\load48', 'and after';
         changed('Load 48');
         ok comes(sub { known($wire, 'clear-far') eq '401' }, 6),
